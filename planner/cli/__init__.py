@@ -1,0 +1,1 @@
+"""Options to calls to exit codes; the only floor that prints or exits."""

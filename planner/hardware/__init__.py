@@ -1,0 +1,1 @@
+"""What a machine is (`facts`) and how it is read."""

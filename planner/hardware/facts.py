@@ -1,0 +1,205 @@
+"""What a machine is: frozen records, `None` for not known, never 0 or a guess.
+
+Where each value came from stands beside it in `Hardware.sources`, keyed by its path
+(`numa_nodes.0.bandwidth_bytes_per_s`).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+FORMAT_VERSION = "1.0"
+
+SourceKind = Literal["measured", "read", "catalog", "derived", "calibrated", "assumed", "given"]
+FactState = Literal["known", "unknown", "denied", "suspect"]
+NodeKind = Literal["dram", "hbm", "pmem", "cxl", "gpu"]
+GpuVendor = Literal["nvidia", "amd", "intel", "apple", "other"]
+Backend = Literal["cuda", "rocm", "vulkan", "metal", "sycl", "cpu"]
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=False):
+    """Base of every fact record."""
+
+
+class FactSource(Record):
+    """Where one value came from: kind, the file or call, and a remark for the person."""
+
+    source: SourceKind
+    state: FactState = "known"
+    note: str | None = None
+
+
+class CoreType(Record):
+    """One kind of core of a hybrid chip: name (`P`, `E`, MIDR), physical cores, threads."""
+
+    name: str
+    cores: int
+    threads: int
+
+
+class Cache(Record):
+    """One cache level of the whole machine: `size_bytes` of one instance, how many instances."""
+
+    level: int
+    size_bytes: int
+    instances: int
+
+
+class Cpu(Record):
+    """The processors. `cores` are physical, `threads` online logical CPUs, `usable_cpus` what affinity
+    and cpuset leave, `quota_cpus` the CPU-time limit of the container in CPUs."""
+
+    model: str | None = None
+    vendor: str | None = None
+    architecture: str | None = None
+    sockets: int | None = None
+    cores: int | None = None
+    threads: int | None = None
+    usable_cpus: int | None = None
+    quota_cpus: float | None = None
+    isa: tuple[str, ...] = ()
+    core_types: tuple[CoreType, ...] = ()
+    caches: tuple[Cache, ...] = ()
+
+
+class NumaNode(Record):
+    """A memory region and its online CPUs. `distances` by node id (10 = local).
+    `bandwidth_bytes_per_s`: read bandwidth of the node's own cores over its own memory."""
+
+    id: int
+    cpus: tuple[int, ...] = ()
+    memory_bytes: int | None = None
+    distances: dict[int, int] = {}
+    bandwidth_bytes_per_s: float | None = None
+    memory_only: bool = False
+    kind: NodeKind = "dram"
+    package: int | None = None
+    remote_bandwidth_bytes_per_s: dict[int, float] = {}
+
+
+class Memory(Record):
+    """System memory. `limit_bytes`: the container's limit; `bandwidth_single_bytes_per_s`: one thread's read rate;
+    `theoretical_bytes_per_s`: channels x width x MT/s."""
+
+    total_bytes: int | None = None
+    available_bytes: int | None = None
+    limit_bytes: int | None = None
+    hugepages_bytes: int | None = None
+    swap_total_bytes: int | None = None
+    type: str | None = None
+    channels: int | None = None
+    mt_per_s: int | None = None
+    theoretical_bytes_per_s: float | None = None
+    bandwidth_single_bytes_per_s: float | None = None
+
+
+class Link(Record):
+    """How a GPU hangs on the host: PCIe generation and width (the capability, not the idle state)."""
+
+    kind: Literal["pcie", "nvlink-c2c", "on-die"] = "pcie"
+    generation: int | None = None
+    width: int | None = None
+    bytes_per_s: float | None = None
+
+
+class Gpu(Record):
+    """One accelerator, or one MIG slice. `memory_bytes` is the capacity, `reserved_bytes` what driver or
+    system keep of it on an idle card, `free_bytes` what is free now. On unified memory (`unified`) the
+    capacity is the machine's RAM and `working_set_bytes` the most that the GPU may use of it.
+    `device` is the id in the device catalog; FLOP rates are dense FP16 tensor and FP32 shader peaks."""
+
+    vendor: GpuVendor
+    name: str
+    backend: Backend
+    uuid: str | None = None
+    device: str | None = None
+    architecture: str | None = None
+    memory_bytes: int | None = None
+    reserved_bytes: int | None = None
+    free_bytes: int | None = None
+    working_set_bytes: int | None = None
+    bandwidth_bytes_per_s: float | None = None
+    fp16_flops_per_s: float | None = None
+    fp32_flops_per_s: float | None = None
+    compute_capability: str | None = None
+    cores: int | None = None
+    power_watts: float | None = None
+    numa_node: int | None = None
+    link: Link | None = None
+    nvlink_peers: tuple[int, ...] = ()
+    unified: bool = False
+    display: bool | None = None
+
+
+class Disk(Record):
+    """The file system that holds the models."""
+
+    free_bytes: int | None = None
+    total_bytes: int | None = None
+    filesystem: str | None = None
+    rotational: bool | None = None
+
+
+class Os(Record):
+    """Operating system: `linux`, `macos`, `windows`; `release` is the kernel's, `wsl` 1 or 2."""
+
+    name: str | None = None
+    release: str | None = None
+    wsl: int | None = None
+    page_bytes: int | None = None
+    numa_balancing: bool | None = None
+    transparent_hugepages: str | None = None
+
+
+class Calibration(Record):
+    """One stored measurement of this machine: measured over predicted decode rate, per engine and class."""
+
+    engine: str
+    placement_class: str
+    build: str | None = None
+    model: str | None = None
+    quant: str | None = None
+    measured_over_predicted: float
+    rows: int = 1
+
+
+class Hardware(Record):
+    """A machine, probed, replayed or imagined; the rest of the planner cannot tell which."""
+
+    format_version: str = FORMAT_VERSION
+    cpu: Cpu = Cpu()
+    numa_nodes: tuple[NumaNode, ...] = ()
+    firmware_nodes: tuple[NumaNode, ...] = ()
+    memory: Memory = Memory()
+    gpus: tuple[Gpu, ...] = ()
+    os: Os = Os()
+    virtualization: str | None = None
+    container: str | None = None
+    disk: Disk | None = None
+    calibration: tuple[Calibration, ...] = ()
+    sources: dict[str, FactSource] = {}
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ram_bytes(self) -> int | None:
+        """Memory a plan may count on: the container's limit if it has one, else total less reserved huge pages."""
+        total = self.memory.total_bytes
+        if total is not None and self.memory.hugepages_bytes:
+            total -= self.memory.hugepages_bytes
+        limit = self.memory.limit_bytes
+        known = [value for value in (total, limit) if value is not None]
+        return min(known) if known else None
+
+    @property
+    def ram_bandwidth_bytes_per_s(self) -> float | None:
+        """Sum of the nodes' read bandwidths, None when one of a CPU-bearing node is unknown."""
+        rates = [node.bandwidth_bytes_per_s for node in self.numa_nodes if not node.memory_only]
+        known = [rate for rate in rates if rate is not None]
+        return sum(known) if known and len(known) == len(rates) else None
+
+    @property
+    def unified(self) -> bool:
+        """True when the GPU computes in system memory (Apple Silicon, GB10, APUs)."""
+        return any(gpu.unified for gpu in self.gpus)

@@ -1,0 +1,1 @@
+"""Workload x machine -> plan: candidates, matrix, ranking, reasons."""

@@ -1,0 +1,111 @@
+"""The plan: what to run on a machine, why, and what lost."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from planner.catalog.records.policy import Role, Workload
+from planner.hardware.facts import FORMAT_VERSION, Hardware
+from planner.servers.records import Service
+from planner.sizing.records import Placement, Pool, Record
+from planner.speed.records import Range
+
+
+class Reason(Record):
+    """One statement of why, in a sentence, with the rule that made it."""
+
+    rule: str
+    text: str
+
+
+class Warning(Record):  # noqa: A001 - the field's word; never shadows the builtin in use here
+    """Something that will bite: rule id, severity, what, and the fix."""
+
+    rule_id: str
+    severity: Literal["note", "warning", "error"]
+    text: str
+    fix: str | None = None
+
+
+class RowQuote(Record):
+    """The matrix row that decided, and its reference choice with its fate on this machine."""
+
+    id: str
+    title: str
+    because: str
+    cost: str
+    reference: str | None = None
+    reference_outcome: str | None = None
+
+
+class RouterEndpoint(Record):
+    """One backend behind the router."""
+
+    service: str
+    role: Role
+    models: tuple[str, ...]
+
+
+class Router(Record):
+    """The router in front of the services: 127.0.0.1:3000 by default."""
+
+    port: int = 3000
+    endpoints: tuple[RouterEndpoint, ...]
+    reason: str
+
+
+class PoolPlan(Record):
+    """One pool under the plan: the memory bar. `headroom_bytes` stays free by rule."""
+
+    pool: Pool
+    used_bytes: int
+    headroom_bytes: int
+
+
+class Alternative(Record):
+    """A runner-up with its figures and the rule that put it lower."""
+
+    model: str
+    model_name: str
+    quant: str
+    server: str
+    placement: Placement
+    total_bytes: int
+    context: int
+    decode_tokens_per_s: Range | None
+    reason: str
+
+
+class Rejected(Record):
+    """A candidate that lost: where it lay, and why."""
+
+    model: str
+    quant: str | None
+    server: str | None
+    placement: str | None
+    reason_id: str
+    text: str
+
+
+class Plan(Record):
+    """A saved decision with its inputs; `render` and `bench` need nothing else."""
+
+    format_version: str = FORMAT_VERSION
+    workload: Workload
+    hardware: Hardware
+    catalog_digest: str
+    services: tuple[Service, ...]
+    router: Router | None = None
+    pools: tuple[PoolPlan, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+    warnings: tuple[Warning, ...] = ()
+    matrix_row: RowQuote
+    options: dict[str, str] = {}
+
+
+class Answer(Record):
+    """What `recommend` returns."""
+
+    plan: Plan
+    alternatives: tuple[Alternative, ...] = ()
+    rejected: tuple[Rejected, ...] = ()

@@ -1,0 +1,1 @@
+"""A plan made files: launch descriptions laid out by templates."""

@@ -1,0 +1,1 @@
+"""A result made visible on a terminal."""

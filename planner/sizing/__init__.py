@@ -1,0 +1,1 @@
+"""Bytes: tensor groups, quantization, KV cache, buffers, pools."""

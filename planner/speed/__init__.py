@@ -1,0 +1,1 @@
+"""Seconds: decode, prefill, batching, each as a range."""
