@@ -8,7 +8,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "planner"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("planner.units", "planner.errors"),
+    ("planner.errors",),
+    ("planner.units",),
     ("planner.hardware.facts", "planner.catalog.records"),
     ("planner.hardware", "planner.catalog"),
     ("planner.sizing",),

@@ -6,7 +6,7 @@ Where each value came from stands beside it in `Hardware.sources`, keyed by its 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, dataclass_transform
 
 import msgspec
 
@@ -19,6 +19,7 @@ GpuVendor = Literal["nvidia", "amd", "intel", "apple", "other"]
 Backend = Literal["cuda", "rocm", "vulkan", "metal", "sycl", "cpu"]
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True)
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=False):
     """Base of every fact record."""
 

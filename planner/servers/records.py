@@ -49,8 +49,8 @@ class Service(Record):
 
 
 class Health(Record):
-    """How readiness is asked: an HTTP path on the service's port (200 = ready), and the argv of a program that exists in
-    the image (None: no such program)."""
+    """How readiness is asked: an HTTP path on the service's port (200 = ready), and the argv of a program that
+    exists in the image (None: no such program)."""
 
     path: str
     argv: tuple[str, ...] | None = None
@@ -73,8 +73,8 @@ class ConfigFile(Record):
 
 
 class Argument(Record):
-    """One word of the command line. `models` and `secret` and `config` words are file names that each target places in its
-    own folder; `text` stands as it is."""
+    """One word of the command line. `models` and `secret` and `config` words are file names that each target places
+    in its own folder; `text` stands as it is."""
 
     text: str
     kind: Literal["text", "models", "secret", "config"] = "text"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, dataclass_transform
 
 import msgspec
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True)
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A frozen, strict, keyword-only record."""
 
@@ -36,8 +37,9 @@ class TensorGroup(Record):
 
     `name` is the GGUF name with `{layer}` for the block number, `hf_name` the checkpoint's; `shape` is in ggml order
     (`shape[0]` = row length, ne0; an expert tensor has the expert count last). `layers` holds the block
-    numbers, empty for a tensor outside the blocks. `stored` False: derived at conversion (rope tables), not in the checkpoint;
-    `gguf` False: not in the GGUF file of the text model (vision, duplicate heads). `block_role` marks MTP layers' tensors."""
+    numbers, empty for a tensor outside the blocks. `stored` False: derived at conversion (rope tables), not in the
+    checkpoint; `gguf` False: not in the GGUF file of the text model (vision, duplicate heads). `mtp` marks tensors of
+    next-token-prediction layers; `fixed_type` a tensor type that no recipe changes."""
 
     role: Role
     name: str
@@ -72,7 +74,8 @@ class LayerCache(Record):
     """What `layers` blocks keep per sequence.
 
     `full` and `window`: per token k_width + v_width elements (MLA: k_width = latent + rope, v_width = 0), window layers
-    at most `window` tokens. `heads` is the number of KV heads behind the width (1 for MLA), which tensor parallelism divides.
+    at most `window` tokens. `heads` is the number of KV heads behind the width (1 for MLA), which tensor
+    parallelism divides.
     `recurrent`: `conv_elements` + `state_elements` F32 values, independent of context.
     `compress`: tokens stored once per that many (compressed attention)."""
 
@@ -191,7 +194,8 @@ class Placement(Record):
 
     `gpus`: indexes used (empty = CPU). `gpu_layers`: blocks whose weights and cache lie on GPUs (None = all, output
     included). `cpu_expert_layers`: blocks whose routed experts stay in RAM. `tensor_parallel`: degree over `gpus`;
-    otherwise layers are split over them. `numa`: how RAM is used, over `numa_nodes`; `instances`: copies, one per node."""
+    otherwise layers are split over them. `numa`: how RAM is used, over `numa_nodes`; `instances`: copies, one per
+    node."""
 
     kind: Literal["gpu", "cpu", "split", "experts-in-ram", "tensor-parallel", "multi-gpu", "unified"]
     gpus: tuple[int, ...] = ()

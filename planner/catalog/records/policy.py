@@ -11,8 +11,9 @@ Role = Literal["interactive", "batch", "embedding", "image"]
 
 
 class Workload(Record):
-    """What a deployment must do. Targets are per user; `min_decode_tokens_per_s` and `max_ttft_s` decide whether
-    a candidate meets its targets, `capabilities` (`tools`, `vision`, `embedding`, `image`, `reasoning`) whether it may compete.
+    """What a deployment must do. Targets are per user; `min_decode_tokens_per_s` and `max_ttft_s` decide
+    whether a candidate meets its targets, `capabilities` (`tools`, `vision`, `embedding`, `image`, `reasoning`)
+    whether it may compete.
     `quant_floor` is a quant id: nothing with more measured loss is planned unless asked."""
 
     id: str
