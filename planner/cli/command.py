@@ -1,0 +1,125 @@
+"""What every command shares: option groups, and exceptions turned into exit codes.
+
+A parameter whose annotation is a dataclass becomes one option per field of that class, so that
+the machine, the workload and the constraints are declared once and read by every command that takes them.
+"""
+
+import dataclasses
+import functools
+import inspect
+import os
+import sys
+import traceback
+import typing
+from collections.abc import Callable
+from pathlib import Path
+
+import typer
+
+from planner.errors import PlannerError, UsageError
+
+Groups = dict[str, type]
+BUG_EXIT_CODE = 3
+INTERRUPT_EXIT_CODE = 130
+
+
+def command(function: Callable[..., int | None]) -> Callable[..., None]:
+    """Make a Typer command of `function`: expand its option groups, map its outcome to an exit code."""
+    parameters, groups = _flatten(function)
+
+    @functools.wraps(function)
+    def run(**values: object) -> None:
+        code = _guarded(function, _gather(values, groups))
+        if code:
+            raise typer.Exit(code)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def _flatten(function: Callable[..., int | None]) -> tuple[list[inspect.Parameter], Groups]:
+    hints = typing.get_type_hints(function, include_extras=True)
+    parameters: list[inspect.Parameter] = []
+    groups: Groups = {}
+    for parameter in inspect.signature(function).parameters.values():
+        hint = hints[parameter.name]
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            groups[parameter.name] = hint
+            parameters += _fields_as_parameters(hint)
+        else:
+            parameters.append(parameter.replace(annotation=hint, kind=inspect.Parameter.KEYWORD_ONLY))
+    return parameters, groups
+
+
+def _fields_as_parameters(group: type) -> list[inspect.Parameter]:
+    hints = typing.get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default if field.default is not dataclasses.MISSING else None,
+            annotation=hints[field.name],
+        )
+        for field in dataclasses.fields(group)
+    ]
+
+
+def _gather(values: dict[str, object], groups: Groups) -> dict[str, object]:
+    gathered = dict(values)
+    for name, group in groups.items():
+        gathered[name] = group(**{field.name: gathered.pop(field.name) for field in dataclasses.fields(group)})
+    return gathered
+
+
+def _guarded(function: Callable[..., int | None], arguments: dict[str, object]) -> int:
+    """Call, and turn what it raises into one message and one code."""
+    try:
+        return function(**arguments) or 0
+    except PlannerError as error:
+        _say(f"error: {error.message}")
+        if error.hint:
+            _say(f"  hint: {error.hint}")
+        return error.exit_code
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return INTERRUPT_EXIT_CODE
+    except BrokenPipeError:
+        # The reader of our output went away (`planner … | head`): nothing to report, nothing to flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:  # noqa: BLE001 - the one place where a bug becomes exit code 3
+        _say(f"bug: {type(error).__name__}: {error}")
+        _say(f"  the full trace is in {_write_log()}; please report it")
+        return BUG_EXIT_CODE
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _write_log() -> str:
+    log = state_folder() / "logs" / "last-bug.txt"
+    trace = traceback.format_exc()
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(trace, encoding="utf-8")
+    except OSError:
+        _say(trace)
+        return "the lines above"
+    return str(log)
+
+
+def state_folder() -> Path:
+    """`$XDG_STATE_HOME/planner`: logs, calibrations, the last plan."""
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "planner"
+
+
+def exclusive(**options: object) -> None:
+    """Refuse two of the given options together; keys are option names with underscores. Raises UsageError."""
+    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} contradict each other", hint=f"give one: {given[0]} or {given[1]}")
