@@ -59,10 +59,19 @@ class VendorSampling(Record):
 
 
 class Published(Record):
-    """What the publisher states, against which the computed figures are checked."""
+    """What the publisher states, against which the computed figures are checked.
+
+    `total_parameters`: elements stored in the checkpoint, `nominal_parameters` the size its name claims where no
+    count is known; `vision_parameters` and `audio_parameters` count towers that are not expanded.
+    `stored_extra`: elements in the checkpoint beyond the model, by what they are (a second copy of the tied head,
+    quantization scales); negative where the checkpoint lacks something. `exception`: why the computed
+    count and the published one may differ by more than 1 %; `active_convention`: how the vendor counts active
+    parameters where it is not everything that a token touches."""
 
     total_parameters: int | None = None
+    nominal_parameters: str | None = None
     active_parameters: str | None = None
+    active_convention: str | None = None
     vision_parameters: int | None = None
     audio_parameters: int | None = None
     stored_extra: dict[str, int] = {}
