@@ -72,7 +72,7 @@ class MachineOptions:
     def resolve(self, catalog: "Catalog") -> "Hardware":
         """The machine meant: saved file, what-if, or this one (probed, with its cached bandwidth)."""
         imagined = self.imagined()
-        exclusive(hardware=self.hardware, **{name: value for name, value in list(imagined.items())[:1]})
+        exclusive(hardware=self.hardware, **dict(list(imagined.items())[:1]))
         if self.hardware is not None:
             from planner.hardware.files import load_hardware
 
@@ -93,14 +93,15 @@ class PlanningOptions:
     workload: Annotated[
         str | None,
         typer.Option(
-            help="chat (default), prototype, team, code, reasoning, long-context, agent, multimodal, batch, embedding, macos.",
+            help="chat (default), prototype, team, code, reasoning, long-context, agent, multimodal, batch, "
+            "embedding, macos.",
             rich_help_panel=NEEDS,
         ),
     ] = None
     users: Annotated[int | None, typer.Option(help="Concurrent users.", rich_help_panel=NEEDS)] = None
-    context: Annotated[
-        str | None, typer.Option(help="Tokens one user gets: 8k, 32k, max.", rich_help_panel=NEEDS)
-    ] = None
+    context: Annotated[str | None, typer.Option(help="Tokens one user gets: 8k, 32k, max.", rich_help_panel=NEEDS)] = (
+        None
+    )
     roles: Annotated[
         str | None, typer.Option(help="Services to plan, like interactive,batch.", rich_help_panel=NEEDS)
     ] = None
@@ -114,9 +115,7 @@ class PlanningOptions:
         str | None,
         typer.Option(help="ollama, vllm, mlx-lm, localai or llama-server.", rich_help_panel=LIMITS),
     ] = None
-    kv_type: Annotated[
-        str | None, typer.Option(help="KV cache type: q8_0, or K,V.", rich_help_panel=LIMITS)
-    ] = None
+    kv_type: Annotated[str | None, typer.Option(help="KV cache type: q8_0, or K,V.", rich_help_panel=LIMITS)] = None
     min_decode: Annotated[
         float | None, typer.Option(help="Tokens per second each user needs.", rich_help_panel=LIMITS)
     ] = None
@@ -126,9 +125,7 @@ class PlanningOptions:
     max_memory: Annotated[
         list[str] | None, typer.Option(help="Cap of a pool: vram=20GiB, ram=64GiB.", rich_help_panel=LIMITS)
     ] = None
-    license: Annotated[
-        str | None, typer.Option(help="SPDX id, or open, or commercial.", rich_help_panel=LIMITS)
-    ] = None
+    license: Annotated[str | None, typer.Option(help="SPDX id, or open, or commercial.", rich_help_panel=LIMITS)] = None
     gpu_only: Annotated[bool, typer.Option("--gpu-only", help="Nothing in RAM.", rich_help_panel=LIMITS)] = False
     exclude: Annotated[
         list[str] | None, typer.Option(help="Model, family, server or quant to leave out.", rich_help_panel=LIMITS)
@@ -136,18 +133,14 @@ class PlanningOptions:
     headroom: Annotated[
         str | None, typer.Option(help="Free memory per pool: size or % (default 5%).", rich_help_panel=LIMITS)
     ] = None
-    memory: Annotated[
-        str, typer.Option(help="idle: capacity; now: what is free now.", rich_help_panel=LIMITS)
-    ] = "idle"
-    prefer: Annotated[
-        str | None, typer.Option(help="quality, speed, context or headroom.", rich_help_panel=LIMITS)
-    ] = None
+    memory: Annotated[str, typer.Option(help="idle: capacity; now: what is free now.", rich_help_panel=LIMITS)] = "idle"
+    prefer: Annotated[str | None, typer.Option(help="quality, speed, context or headroom.", rich_help_panel=LIMITS)] = (
+        None
+    )
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="Sampling that repeats itself.", rich_help_panel=LIMITS)
     ] = False
-    matrix: Annotated[
-        Path | None, typer.Option(help="Your own decision matrix.", rich_help_panel=LIMITS)
-    ] = None
+    matrix: Annotated[Path | None, typer.Option(help="Your own decision matrix.", rich_help_panel=LIMITS)] = None
 
     @property
     def given(self) -> bool:
