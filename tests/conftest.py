@@ -1,0 +1,33 @@
+"""What the whole suite shares: no user folders are touched, and the last line says what was left to real tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+REAL_TOOLS_COMMAND = ".ci/run"
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Cache, state and configuration of this test lie in a folder of its own; the catalog cache is shared."""
+    folder = tmp_path_factory.mktemp("xdg")
+    shared = tmp_path_factory.getbasetemp() / "shared-cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(shared))
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+    monkeypatch.delenv("PLANNER_CATALOG", raising=False)
+    return folder
+
+
+_deselected: list[pytest.Item] = []
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    _deselected.extend(item for item in items if item.get_closest_marker("tools"))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _deselected and not hasattr(config, "workerinput"):
+        print(f"{len(_deselected)} more tests need real tools; `{REAL_TOOLS_COMMAND}` obtains them and runs all")

@@ -1,0 +1,160 @@
+"""Obtain the real tools that tests judge by: llama.cpp's own binaries and Docker Compose.
+
+Nothing is installed. Packages of a newer Debian suite are unpacked into a cache folder, through the mirror that apt
+already uses; a private apt state keeps the system's lists untouched. One wrapper script per tool lands in `bin/`.
+
+    python tools/real_tools.py            obtain what is missing, print the folder to put on PATH
+    python tools/real_tools.py --print    print the folder only
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+SID = [
+    "llama.cpp-tools",
+    "libllama0",
+    "libggml0",
+    "libc6",
+    "libgcc-s1",
+    "libstdc++6",
+    "libgomp1",
+    "libssl3t64",
+    "zlib1g",
+    "libzstd1",
+]
+TRIXIE = ("docker-compose",)
+LLAMA_TOOLS = ("llama-server", "llama-quantize", "llama-bench", "llama-cli")
+SYSTEM_TOOLS = {"numactl": "numactl", "systemd-analyze": "systemd", "lscpu": "util-linux", "lstopo": "hwloc"}
+
+
+def cache_folder() -> Path:
+    """Where unpacked tools are kept between runs, outside the checkout."""
+    base = os.environ.get("PLANNER_REAL_TOOLS")
+    if base:
+        return Path(base)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "planner-real-tools"
+
+
+def mirror() -> str:
+    """The Debian mirror that apt uses on this machine."""
+    printed = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    sites = [site for site in printed if "security" not in site]
+    if not sites:
+        raise SystemExit("apt knows no package source yet: run `apt-get update` first")
+    return sites[0]
+
+
+def unpack(suite: str, packages: tuple[str, ...] | list[str], folder: Path) -> None:
+    """Download `packages` of `suite` with a private apt state and unpack them below `folder`."""
+    state = folder / "apt"
+    for part in ("lists/partial", "cache/archives/partial", "empty"):
+        (state / part).mkdir(parents=True, exist_ok=True)
+    (state / "status").touch()
+    keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
+    (state / "sources.list").write_text(f"deb [signed-by={keyring}] {mirror()} {suite} main\n")
+    options = [
+        f"Dir::State={state}",
+        f"Dir::State::Lists={state}/lists",
+        f"Dir::State::status={state}/status",
+        f"Dir::Cache={state}/cache",
+        f"Dir::Etc::SourceList={state}/sources.list",
+        "Dir::Etc::SourceParts=/dev/null",
+        "APT::Sandbox::User=root",
+    ]
+    apt = ["apt-get", "-qq", *(word for option in options for word in ("-o", option))]
+    subprocess.run([*apt, "update"], check=True)
+    downloads = folder / "debs"
+    downloads.mkdir(exist_ok=True)
+    subprocess.run([*apt, "download", *packages], cwd=downloads, check=True)
+    for package in sorted(downloads.glob("*.deb")):
+        subprocess.run(["dpkg-deb", "-x", str(package), str(folder / "root")], check=True)
+    shutil.rmtree(state)
+    shutil.rmtree(downloads)
+
+
+def script(path: Path, text: str) -> None:
+    """An executable file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(path.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
+
+
+def cpu_backend(folder: Path) -> Path:
+    """The ggml CPU library that suits this machine's instruction set, the plain one otherwise."""
+    flags = Path("/proc/cpuinfo").read_text()
+    names = ["haswell", "sandybridge", "sse42", "x64"] if "avx2" in flags else ["sandybridge", "sse42", "x64"]
+    found = {path.name: path for path in (folder / "root").rglob("libggml-cpu-*.so")}
+    for name in names:
+        if f"libggml-cpu-{name}.so" in found:
+            return found[f"libggml-cpu-{name}.so"]
+    raise SystemExit(f"no ggml CPU backend among {sorted(found)}")
+
+
+def obtain_llama(folder: Path) -> None:
+    """llama-server and its sisters, started through their own dynamic loader."""
+    home = folder / "llama"
+    if not (home / "done").is_file():
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir(parents=True)
+        unpack("sid", SID, home)
+        (home / "done").touch()
+    libraries = next((home / "root").rglob("libggml-cpu-*.so")).parents[2]
+    loader = next(iter(sorted((home / "root").rglob("ld-linux-*.so.*"))))
+    paths = ":".join(str(libraries / part) for part in ("", "llama", "ggml", "ggml/backends0"))
+    for tool in LLAMA_TOOLS:
+        script(
+            folder / "bin" / tool,
+            f'#!/bin/sh\nexport GGML_BACKEND_PATH="{cpu_backend(home)}"\n'
+            f'exec "{loader}" --library-path "{paths}" "{home}/root/usr/bin/{tool}" "$@"\n',
+        )
+
+
+def obtain_compose(folder: Path) -> None:
+    """Docker Compose v2 itself; `config` needs no engine."""
+    home = folder / "compose"
+    if not (home / "done").is_file():
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir(parents=True)
+        unpack("trixie", TRIXIE, home)
+        (home / "done").touch()
+    plugin = next(
+        path for path in (home / "root").rglob("docker-compose") if os.access(path, os.X_OK) and path.is_file()
+    )
+    script(folder / "bin" / "docker-compose", f'#!/bin/sh\nexec "{plugin}" "$@"\n')
+
+
+def missing_system_tools() -> dict[str, str]:
+    """Programs that have to be installed, with their Debian package."""
+    return {tool: package for tool, package in SYSTEM_TOOLS.items() if shutil.which(tool) is None}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--print", action="store_true", dest="only_print", help="print the folder only")
+    arguments = parser.parse_args()
+    folder = cache_folder()
+    if not arguments.only_print:
+        obtain_llama(folder)
+        obtain_compose(folder)
+        absent = missing_system_tools()
+        if absent:
+            print(f"missing: {', '.join(absent)}; apt-get install {' '.join(absent.values())}", file=sys.stderr)
+            return 1
+    print(folder / "bin")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
