@@ -1,0 +1,33 @@
+"""Write the JSON Schemas of the hardware and the plan file into `docs/schemas/`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import msgspec
+
+from planner.hardware.facts import Hardware
+from planner.planning.plan import Plan
+
+FOLDER = Path(__file__).parents[1] / "docs" / "schemas"
+
+
+def schemas() -> dict[str, bytes]:
+    """File name to schema text, generated from the records themselves."""
+    made = {}
+    for name, record in (("hardware-1.0.json", Hardware), ("plan-1.0.json", Plan)):
+        document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(record)}
+        made[name] = msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+    return made
+
+
+def main() -> int:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, text in schemas().items():
+        (FOLDER / name).write_bytes(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
