@@ -1,4 +1,4 @@
-"""What is rendered really starts: the launch script and the unit's ExecStart, under numactl, with the real llama-server."""
+"""What is rendered really starts: launch script and ExecStart, under numactl, with the real llama-server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -77,8 +76,8 @@ def with_port(words: list[str], port: int) -> list[str]:
 
 
 @pytest.fixture
-def bundle_folder(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "bundle"
+def bundle_folder(tmp_path: Path) -> Path:
+    return tmp_path / "bundle"
 
 
 def put_files(bundle: Bundle, folder: Path) -> None:
