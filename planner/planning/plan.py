@@ -46,7 +46,7 @@ class RouterEndpoint(Record):
     models: tuple[str, ...]
 
 
-class Router(Record):
+class Router(Record, kw_only=True):
     """The router in front of the services: 127.0.0.1:3000 by default."""
 
     port: int = 3000
@@ -87,7 +87,7 @@ class Rejected(Record):
     text: str
 
 
-class Plan(Record):
+class Plan(Record, kw_only=True):
     """A saved decision with its inputs; `render` and `bench` need nothing else."""
 
     format_version: str = FORMAT_VERSION

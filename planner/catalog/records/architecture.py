@@ -69,7 +69,7 @@ class Moe(Record):
     router_latent_size: int | None = None
 
 
-class Architecture(Record):
+class Architecture(Record, kw_only=True):
     """Shapes of a transformer-like model.
 
     `gguf` is llama.cpp's architecture name and brings the family's known peculiarities with it

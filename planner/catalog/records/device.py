@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 from planner.catalog.records.base import Record
 
 
-class Device(Record):
+class Device(Record, kw_only=True):
     """A GPU, an Apple chip bin or an accelerator. Bandwidths in bytes per second, FLOP rates dense peaks.
     `driver_memory_bytes`: what the driver reports as total, where it is known; `usual`: the one meant by a bare
     family name (`H100`)."""
@@ -39,7 +39,7 @@ class Device(Record):
     source: str
 
 
-class CpuSeries(Record):
+class CpuSeries(Record, kw_only=True):
     """A CPU series: what its platform's memory can deliver at most. `match` are name fragments, all must appear
     (case ignored); theoretical bandwidth of one socket = channels x 8 bytes x MT/s."""
 

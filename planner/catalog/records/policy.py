@@ -57,7 +57,7 @@ class Reference(Record):
     device: Literal["gpu", "cpu", "unified", "any"] = "any"
 
 
-class MatrixRow(Record):
+class MatrixRow(Record, kw_only=True):
     """One row of the decision matrix: the named facts that must all hold, and the answer."""
 
     id: str

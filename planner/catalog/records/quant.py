@@ -10,7 +10,7 @@ QuantFormat = Literal["gguf", "hf", "mlx"]
 QuantClass = Literal["16bit", "8bit", "5-6bit", "4bit-k", "4bit-simple", "low"]
 
 
-class QuantLoss(Record):
+class QuantLoss(Record, kw_only=True):
     """Measured damage: mean KL divergence to the 16-bit model (nats per token), with the spread of the evidence."""
 
     kl_divergence: float
