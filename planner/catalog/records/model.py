@@ -89,6 +89,7 @@ class Score(Record):
 class Model(Record):
     """One model of the catalog, or one read from a file.
 
+    `released` is the vendor's date, `repo_created` that of the repository, which may be earlier.
     `components` are published bytes per part, for models that are not expanded (image pipelines);
     `tensors` is filled for a model read from a GGUF file: name, shape (ne order), type, exact."""
 
@@ -99,6 +100,7 @@ class Model(Record):
     vendor: str | None = None
     repo: str | None = None
     released: str | None = None
+    repo_created: str | None = None
     license: str | None = None
     gated: bool | None = None
     modalities: tuple[str, ...] = ("text",)

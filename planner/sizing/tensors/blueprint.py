@@ -1,0 +1,163 @@
+"""An architecture made ready for expansion: the kind of every layer, and the family's traits."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, get_args
+
+from planner.catalog.records.architecture import LayerKind
+from planner.errors import CatalogError
+from planner.sizing.records import Role, TensorGroup
+from planner.sizing.tensors.families import family_traits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from planner.catalog.records.architecture import Architecture
+
+_WORD = re.compile(r"([a-z_]+)(?:\*([0-9]+))?")
+_KINDS = frozenset(get_args(LayerKind))
+ATTENTION = ("full", "sliding", "chunked", "parallel", "compressed", "heavily_compressed")
+
+
+def layer_kinds(words: tuple[str, ...], layers: int) -> tuple[str, ...]:
+    """The kind of each of `layers` layers from a pattern like `sliding*5 full`, repeated and cut to length.
+
+    Raises CatalogError for a word that is not a layer kind."""
+    kinds: list[str] = []
+    for word in words or ("full",):
+        match = _WORD.fullmatch(word)
+        if match is None or match[1] not in _KINDS:
+            raise CatalogError(f"layer kind {word!r} is not known", hint=f"use one of {', '.join(sorted(_KINDS))}")
+        kinds += [match[1]] * int(match[2] or 1)
+    repeats = -(-layers // len(kinds))
+    return tuple((kinds * repeats)[:layers])
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """An architecture with its layers and traits spelt out. Layers past `arch.layers` are next-token-prediction
+    layers: they are built like others and told apart at the end."""
+
+    arch: Architecture
+    kinds: tuple[str, ...]
+    traits: frozenset[str]
+
+    def has(self, trait: str) -> bool:
+        """Whether the family or the model itself has this peculiarity."""
+        return trait in self.traits
+
+    def layers(self, *kinds: str) -> tuple[int, ...]:
+        """Numbers of the layers of these kinds."""
+        return tuple(number for number, kind in enumerate(self.kinds) if kind in kinds)
+
+    @cached_property
+    def every_layer(self) -> tuple[int, ...]:
+        """Numbers of all layers, prediction layers included."""
+        return tuple(range(len(self.kinds)))
+
+    @cached_property
+    def mtp(self) -> tuple[int, ...]:
+        """Numbers of the next-token-prediction layers."""
+        return self.every_layer[self.arch.layers :]
+
+    @cached_property
+    def expert_layers(self) -> tuple[int, ...]:
+        """Numbers of the layers with routed experts."""
+        moe = self.arch.moe
+        if moe is None:
+            return ()
+        if "moe" in self.kinds:
+            return self.layers("moe")
+        if moe.layers is not None:
+            return moe.layers + self.mtp
+        sparse = range(moe.dense_layers, self.arch.layers)
+        chosen = tuple(n for n in sparse if (n - moe.dense_layers + 1) % moe.every == 0)
+        return chosen + (() if self.has("mtp_dense") else self.mtp)
+
+    @cached_property
+    def dense_layers(self) -> tuple[int, ...]:
+        """Numbers of the layers with a dense feed-forward part."""
+        if {"mlp", "moe"} & set(self.kinds):
+            return self.layers("mlp")
+        if self.has("experts_beside_dense"):
+            return self.every_layer
+        experts = set(self.expert_layers)
+        return tuple(n for n in self.every_layer if n not in experts)
+
+    def heads(self, kind: str) -> int:
+        """Query heads of a layer of this kind."""
+        special = self.arch.sliding_heads if kind in ("sliding", "chunked") else None
+        return special or self.arch.heads or 0
+
+    def kv_heads(self, kind: str) -> int:
+        """Key/value heads of a layer of this kind."""
+        special = self.arch.sliding_kv_heads if kind in ("sliding", "chunked") else None
+        return special or self.arch.kv_heads or self.arch.heads or 0
+
+    def head_dim(self, kind: str) -> int:
+        """Elements of one query or key head."""
+        special = self.arch.sliding_head_dim if kind in ("sliding", "chunked") else None
+        default = self.arch.hidden_size // self.arch.heads if self.arch.heads else 0
+        return special or self.arch.head_dim or default
+
+    def v_head_dim(self, kind: str) -> int:
+        """Elements of one value head."""
+        return self.arch.v_head_dim or self.head_dim(kind)
+
+    def extra(self, name: str) -> int:
+        """A number of `extras`; raises CatalogError when a trait needs one that is missing."""
+        try:
+            return self.arch.extras[name]
+        except KeyError:
+            raise CatalogError(f"architecture.extras has no {name!r}", hint="its trait needs that number") from None
+
+
+def blueprint(arch: Architecture) -> Blueprint:
+    """Spell out an architecture. Raises CatalogError for an unknown layer kind."""
+    kinds = layer_kinds(arch.layer_kinds, arch.layers)
+    traits = set(family_traits(arch.gguf))
+    for trait in arch.traits:
+        if trait.startswith("-"):
+            traits.discard(trait[1:])
+        else:
+            traits.add(trait)
+    last = next((t[4:] for t in traits if t.startswith("mtp:")), "full")
+    return Blueprint(arch=arch, kinds=kinds + (last,) * arch.mtp_layers, traits=frozenset(traits))
+
+
+@dataclass
+class Parts:
+    """A growing list of tensor groups; layers that no layer has are left out."""
+
+    groups: list[TensorGroup] = field(default_factory=list)
+
+    def block(
+        self,
+        role: Role,
+        name: str,
+        shape: tuple[int, ...],
+        layers: Iterable[int],
+        *,
+        stored: bool = True,
+        fixed_type: str | None = None,
+    ) -> None:
+        """Add a tensor of every one of `layers` blocks."""
+        numbers = tuple(layers)
+        if numbers:
+            group = TensorGroup(
+                role=role, name=f"blk.{{layer}}.{name}", shape=shape, layers=numbers, stored=stored,
+                fixed_type=fixed_type,
+            )  # fmt: skip
+            self.groups.append(group)
+
+    def single(
+        self, role: Role, name: str, shape: tuple[int, ...], *, stored: bool = True, gguf: bool = True,
+        fixed_type: str | None = None, mtp: bool = False,
+    ) -> None:  # fmt: skip
+        """Add a tensor outside the blocks."""
+        self.groups.append(
+            TensorGroup(role=role, name=name, shape=shape, stored=stored, gguf=gguf, fixed_type=fixed_type, mtp=mtp)
+        )
