@@ -9,7 +9,7 @@ from planner.sizing.records import Placement, Record
 BoundBy = Literal["bandwidth", "compute", "launch", "link", "unknown"]
 
 
-class Range(Record):
+class Range(Record, kw_only=True):
     """An 80 % range around an expected value."""
 
     low: float
@@ -17,7 +17,7 @@ class Range(Record):
     high: float
 
 
-class Term(Record):
+class Term(Record, kw_only=True):
     """One term of the time of a token, so that a person can redo the sum: `seconds` = quantity / rate."""
 
     name: str
@@ -25,7 +25,7 @@ class Term(Record):
     text: str
 
 
-class Speed(Record):
+class Speed(Record, kw_only=True):
     """What one deployment delivers. `decode_tokens_per_s` per user at `depth_tokens` and `concurrency` users;
     `aggregate_tokens_per_s`: output tokens of all users over whole requests, prefill included, queueing not.
     None = unknown (the reason is in `sources`)."""

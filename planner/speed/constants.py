@@ -1,0 +1,190 @@
+"""The constants of the speed model: read once from `catalog/speed.yaml`, each with where it came from."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from planner.catalog.cache import Parsed, cache_file, load_cache, write_cache
+from planner.catalog.paths import data_folder
+from planner.catalog.records.base import Record
+from planner.errors import CatalogError
+
+DeviceGroup = Literal["gpu", "apple", "cpu"]
+
+_OLLAMA, _LOCALAI, _BASE = "ollama-", "localai-", "llama.cpp-"
+
+
+class Stack(Record, kw_only=True):
+    """How well one engine on one backend uses its device.
+
+    `bus_fraction`: share of the published memory bandwidth that weight reads reach. `kv_fraction`: the same for the
+    cache, at a grouped-query ratio of 4, falling with the ratio to the power `gqa_exponent`. `layer_us` and
+    `moe_layer_us`: launch time per layer. `batch_compute_fraction`: share of the FP16 peak that decoding several
+    sequences at once reaches. `prefill_factor` multiplies the share of the FP16 peak in prefill.
+    `range_factor` above 1 widens the range of a stack without measured rows."""
+
+    device: DeviceGroup
+    bus_fraction: float
+    kv_fraction: float
+    gqa_exponent: float = 0.0
+    expert_fraction: float = 1.0
+    layer_us: float
+    moe_layer_us: float
+    token_us: float = 0.0
+    batch_compute_fraction: float
+    batch_prefill_fraction: float = 1.0
+    prefill_factor: float = 1.0
+    range_factor: float = 1.0
+    source: str
+
+
+class Cores(Record, kw_only=True):
+    """Compute units: `bytes_per_clock` that one unit (SM, CU, Xe core, Apple core) can take in, by quant class and
+    device group. Units x Hz = FP32 FLOP/s / FLOPs per unit and clock; Apple chips: cores x clock."""
+
+    bytes_per_clock: dict[str, float]
+    quant_factors: dict[str, dict[str, float]]
+    flops_per_unit_clock: dict[str, int]
+    apple_clock_ghz: dict[str, float]
+    source: str
+
+
+class CpuCores(Record, kw_only=True):
+    """CPU reading: `gb_per_s_per_core` of weights that one core unpacks, by instruction set and quant class;
+    `bind` / `interleave` / `none` factors on the summed bandwidth of several NUMA nodes."""
+
+    measured_bus_fraction: float
+    gb_per_s_per_core: dict[str, dict[str, float]]
+    prefill_gflops_per_core: dict[str, float]
+    small_core_factor: float
+    interleave_factor: float
+    unplaced_factor: float
+    ik_factor: float
+    source: str
+
+
+class Several(Record, kw_only=True):
+    """Several GPUs, or CPU and GPU: `card_us` per extra card of a layer split; `reduce_us` per all-reduce (two per
+    layer) and `reduce_gb_per_s` of a tensor split over PCIe; `handoff_us` per layer whose work changes device."""
+
+    card_us: float
+    reduce_us: float
+    reduce_gb_per_s: float
+    nvlink_gb_per_s: float
+    handoff_us: float
+    split_cpu_fraction: float
+    pcie_gb_per_s_per_lane: dict[str, float]
+    assumed_link_gb_per_s: float
+    source: str
+
+
+class Prefill(Record, kw_only=True):
+    """Prompt processing: share of the FP16 tensor peak by architecture, FLOP rates of Apple cores, and the rest of
+    t = 2*A*N/R + 4*L*hidden*(depth+N/2)*N/R_att + ceil(N/ubatch)*stream*weights/BW + fixed."""
+
+    share: dict[str, float]
+    default_share: float
+    apple_gflops_per_core: dict[str, float]
+    attention_share: float
+    moe_factor: float
+    stream_fraction: float
+    fixed_ms: float
+    source: str
+
+
+class Ranges(Record, kw_only=True):
+    """Half-widths of the 80 % range as factors (1.25 = from expected/1.25 to expected x 1.25) by class, and what
+    widens them."""
+
+    decode: dict[str, float]
+    prefill: dict[str, float]
+    deep_tokens: int
+    deep: float
+    assumed_bandwidth: float
+    unknown_clock: float
+    unknown_cores: float
+    unknown_compute: float
+    source: str
+
+
+class CalibrationWeights(Record, kw_only=True):
+    """How far a stored measurement of this machine is believed: weight rows / (rows + `shrink_rows`) by class."""
+
+    shrink_rows: dict[str, float]
+    same_model_shrink_rows: float
+    remaining_width: float
+    source: str
+
+
+class Builds(Record, kw_only=True):
+    """Old llama.cpp builds (before `modern_build` or year): weights and cache reads relative to today's."""
+
+    modern_build: int
+    modern_year: int
+    weight_factor: float
+    kv_factor: float
+    source: str
+
+
+class SpeedConstants(Record, kw_only=True):
+    """Everything in `catalog/speed.yaml`."""
+
+    format_version: str
+    fit: dict[str, Any]
+    stacks: dict[str, Stack]
+    cores: Cores
+    cpu: CpuCores
+    several: Several
+    prefill: Prefill
+    ranges: Ranges
+    calibration: CalibrationWeights
+    builds: Builds
+    ollama_token_us: float
+    ollama_source: str
+
+    def stack(self, name: str) -> tuple[Stack, float]:
+        """The constants of a stack and the extra seconds per token of the server around it.
+
+        `ollama-X` and `localai-X` are llama.cpp on X. Raises CatalogError for a stack without constants."""
+        extra_s = 0.0
+        base = name
+        if name.startswith(_OLLAMA):
+            base, extra_s = _BASE + name.removeprefix(_OLLAMA), self.ollama_token_us * 1e-6
+        elif name.startswith(_LOCALAI):
+            base = _BASE + name.removeprefix(_LOCALAI)
+        if base not in self.stacks:
+            raise CatalogError(f"no speed constants for {name!r}", hint=f"known: {', '.join(sorted(self.stacks))}")
+        return self.stacks[base], extra_s
+
+
+@cache
+def load_constants(path: Path | None = None) -> SpeedConstants:
+    """The constants of `path` (default: the ones shipped). Raises CatalogError when the file is broken."""
+    name = path.name if path else "speed.yaml"
+    content = (path or data_folder("catalog") / "speed.yaml").read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    file = cache_file(__name__, (digest,)) if path is None else None
+    stored = load_cache(file)
+    if stored is not None and stored.digest == digest:
+        try:
+            return msgspec.msgpack.decode(stored.sections["speed"], type=SpeedConstants)
+        except (KeyError, msgspec.MsgspecError):
+            pass
+    constants = _parse(content, name)
+    sections = {"speed": msgspec.msgpack.encode(constants)}
+    write_cache(file, Parsed(digest=digest, sections=sections, documents=b""))
+    return constants
+
+
+def _parse(content: bytes, name: str) -> SpeedConstants:
+    from planner.catalog.yaml_file import parse_yaml
+
+    try:
+        return msgspec.convert(parse_yaml(content, name), SpeedConstants)
+    except msgspec.ValidationError as error:
+        raise CatalogError(f"{name}: {error}", hint="tools/fit_speed.py writes it anew") from None

@@ -1,0 +1,152 @@
+"""Prompt processing: arithmetic, attention over what is cached, and streaming the weights once per micro-batch."""
+
+from __future__ import annotations
+
+import math
+
+from planner.sizing.records import Runtime
+from planner.speed import formulas
+from planner.speed.decode import Cost, Step, device_stack, elements_read, peak_flops
+from planner.speed.reads import Share
+from planner.speed.records import Term
+
+
+def prefill_costs(step: Step, runtime: Runtime, depth: float, tokens: float) -> tuple[Cost, ...]:
+    """The terms of processing `tokens` prompt tokens after `depth`; empty when some device's arithmetic is unknown."""
+    costs: list[Cost] = []
+    main = next((share for share in step.shares if share.reader.device != "cpu"), None)
+    for share in step.shares:
+        found = _device_costs(step, share, main, runtime, depth, tokens)
+        if not found:
+            return ()
+        costs += found
+    fixed_s = step.constants.prefill.fixed_ms * 1e-3 + step.extra_token_s
+    costs.append(_cost("fixed", fixed_s, f"{fixed_s * 1e3:.1f} ms per request", "launch"))
+    return tuple(cost for cost in costs if cost.term.seconds > 0)
+
+
+def prefill_seconds(step: Step, runtime: Runtime, depth: float, tokens: float) -> float | None:
+    """Seconds until `tokens` prompt tokens after `depth` are processed; None when unknown."""
+    costs = prefill_costs(step, runtime, depth, tokens)
+    return sum(cost.term.seconds for cost in costs) if costs else None
+
+
+def _device_costs(
+    step: Step, share: Share, main: Share | None, runtime: Runtime, depth: float, tokens: float
+) -> list[Cost]:
+    rate = prefill_flops_per_s(step, share)
+    cards = step.placement.tensor_parallel
+    if rate <= 0 or not share.reader.bandwidth_bytes_per_s:
+        return []
+    flops = 2.0 * elements_read(step, share) * tokens
+    batches = math.ceil(tokens / runtime.ubatch)
+    compute = _cost(
+        f"arithmetic on {share.reader.name}",
+        flops / rate,
+        f"{flops / 1e12:.2f} TFLOP / {rate / 1e12:.2f} TFLOP/s = {flops / rate * 1e3:.1f} ms",
+        "compute",
+    )
+    costs = [compute, _attention(step, share, depth, tokens), _stream(step, share, batches, tokens / batches)]
+    if share.reader.device == "cpu" and main is not None:
+        copied = _copied(step, share, main, batches, tokens)
+        if sum(cost.term.seconds for cost in copied) < sum(cost.term.seconds for cost in costs):
+            costs = copied
+    if cards > 1 and share.reader.device != "cpu":
+        costs = [_shared(cost, cards) for cost in costs]
+    return costs
+
+
+def prefill_flops_per_s(step: Step, share: Share) -> float:
+    """FLOPs per second of prompt processing on this device; 0 when nothing is known of it."""
+    reader, prefill = share.reader, step.constants.prefill
+    moe = prefill.moe_factor if step.expanded.shape.experts else 1.0
+    factor = device_stack(step, reader).prefill_factor * moe
+    if reader.device == "cpu":
+        return (reader.cores or 0.0) * step.constants.cpu.prefill_gflops_per_core[reader.isa] * 1e9 * factor
+    share_of_peak = 1.0 if reader.device == "apple" else architecture_share(reader.architecture, prefill.share)
+    return peak_flops(reader, step.constants) * (share_of_peak or prefill.default_share) * factor
+
+
+def architecture_share(architecture: str, table: dict[str, float]) -> float | None:
+    """The entry whose key begins the architecture's name, the longest first (`rdna 3.5` before `rdna 3`)."""
+    keys = [key for key in table if architecture.startswith(key)]
+    return table[max(keys, key=len)] if keys else None
+
+
+def _attention(step: Step, share: Share, depth: float, tokens: float) -> Cost:
+    """Scores and values: full-attention layers see everything before, windowed ones at most their window."""
+    flops = sum(
+        formulas.attention_flops(len(cache.layers), _query_width(step), _seen(cache.window, depth), tokens)
+        for cache in step.expanded.caches
+        if cache.kind != "recurrent"
+    )
+    mine = flops * share.cache_share
+    rate = _attention_rate(step, share)
+    text = f"{mine / 1e12:.2f} TFLOP / {rate / 1e12:.2f} TFLOP/s = {mine / rate * 1e3:.1f} ms"
+    return _cost(f"attention on {share.reader.name}", mine / rate, text, "compute")
+
+
+def _seen(window: int | None, depth: float) -> float:
+    return min(depth, float(window)) if window else depth
+
+
+def _query_width(step: Step) -> float:
+    shape = step.expanded.shape
+    return float(shape.heads * shape.head_dim or shape.hidden_size)
+
+
+def _attention_rate(step: Step, share: Share) -> float:
+    if share.reader.device == "cpu":
+        return prefill_flops_per_s(step, share) * 0.5
+    return peak_flops(share.reader, step.constants) * step.constants.prefill.attention_share
+
+
+def _stream(step: Step, share: Share, batches: int, batch_tokens: float) -> Cost:
+    """Every weight once per micro-batch; of the experts those that the batch touches."""
+    shape = step.expanded.shape
+    coverage = formulas.expert_coverage(batch_tokens, shape.experts, shape.active_experts)
+    experts = min(share.expert_bytes * coverage, max(share.expert_resident_bytes, share.expert_bytes))
+    read = batches * step.constants.prefill.stream_fraction * (share.dense_bytes + experts)
+    rate = share.reader.bandwidth_bytes_per_s or 1.0
+    text = f"{batches} x {read / batches / 1e9:.2f} GB / {rate / 1e9:.0f} GB/s = {read / rate * 1e3:.1f} ms"
+    return _cost(f"weights on {share.reader.name}", read / rate, text, "bandwidth")
+
+
+def _copied(step: Step, share: Share, main: Share, batches: int, tokens: float) -> list[Cost]:
+    """Large micro-batches are computed on the GPU: the weights in RAM cross the link once per micro-batch."""
+    moved = batches * (share.dense_bytes + max(share.expert_resident_bytes, share.expert_bytes))
+    link = link_bytes_per_s(step, main)
+    rate = prefill_flops_per_s(step, main)
+    flops = 2.0 * elements_read(step, share) * tokens
+    if rate <= 0:
+        return [_cost("unknown", math.inf, "", "link")]
+    text = f"{batches} x {moved / batches / 1e9:.1f} GB / {link / 1e9:.0f} GB/s = {moved / link * 1e3:.0f} ms"
+    compute = f"{flops / 1e12:.2f} TFLOP / {rate / 1e12:.2f} TFLOP/s = {flops / rate * 1e3:.1f} ms"
+    return [
+        _cost("weights over the link", moved / link, text, "link"),
+        _cost(f"arithmetic of them on {main.reader.name}", flops / rate, compute, "compute"),
+    ]
+
+
+def link_bytes_per_s(step: Step, share: Share) -> float:
+    """What the GPU's link carries for one large copy: lanes x the usable rate of its generation, else assumed."""
+    several, gpu = step.constants.several, share.reader.gpu
+    link = gpu.link if gpu else None
+    if link and link.kind != "pcie" and link.bytes_per_s:
+        return link.bytes_per_s
+    per_lane = several.pcie_gb_per_s_per_lane.get(str(link.generation)) if link else None
+    if link and per_lane and link.width:
+        return per_lane * link.width * 1e9
+    return several.assumed_link_gb_per_s * 1e9
+
+
+def _shared(cost: Cost, cards: int) -> Cost:
+    """`_device_costs` of one of several cards that work at once: each card's own part, counted once."""
+    term = cost.term
+    seconds = term.seconds / cards
+    text = f"{term.text} on each of {cards} cards at once"
+    return Cost(term=Term(name=term.name, seconds=seconds, text=text), bound=cost.bound)
+
+
+def _cost(name: str, seconds: float, text: str, bound: str) -> Cost:
+    return Cost(term=Term(name=name, seconds=seconds, text=text), bound=bound)  # type: ignore[arg-type]
