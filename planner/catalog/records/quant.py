@@ -21,7 +21,8 @@ class QuantLoss(Record, kw_only=True):
 
 class Quant(Record):
     """One quantization id as users name it. `scheme` is the recipe (`k-mix`, `awq`, `fp8`, `affine`, ...);
-    `nominal_bits` is a label, never a size. `speed_class` selects kernel constants."""
+    `nominal_bits` is a label, never a size. `speed_class` selects kernel constants. `rare`: not searched unless named.
+    `recipe` and `base`: a publisher's own mix (`Q4_K_L` is bartowski's Q4_K_M), which exists with that recipe only."""
 
     id: str
     format: QuantFormat
@@ -33,4 +34,6 @@ class Quant(Record):
     loss: QuantLoss | None = None
     min_compute_capability: str | None = None
     rare: bool = False
+    recipe: str | None = None
+    base: str | None = None
     sources: tuple[str, ...] = ()

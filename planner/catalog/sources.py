@@ -1,0 +1,95 @@
+"""The files of a catalog: the shipped folder, then the folders that override it, and what identifies their content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from planner.catalog.paths import PACKAGE_FOLDER
+from planner.errors import CatalogError
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+
+_NOT_FOR_PLANNING = frozenset({"measurements"})  # what the speed constants are fitted on
+
+
+class SourceFile(NamedTuple):
+    """One YAML file: which folder it belongs to (0 = shipped), its name below it, and how to read it."""
+
+    layer: int
+    name: str
+    file: Traversable
+
+    @property
+    def section(self) -> str:
+        """`models` for `models/qwen3.yaml` and for `models.yaml`."""
+        return self.name.partition("/")[0].removesuffix(".yaml")
+
+    @property
+    def shown(self) -> str:
+        """How a message names the file: short for shipped ones, the path for a person's own."""
+        return f"catalog/{self.name}" if self.layer == 0 else str(self.file)
+
+    def read(self) -> bytes:
+        """The content. Raises CatalogError when the file cannot be read."""
+        try:
+            return self.file.read_bytes()
+        except OSError as error:
+            raise CatalogError(f"{self.shown}: cannot be read: {error.strerror}") from None
+
+
+def source_files(folders: Iterable[Traversable]) -> tuple[SourceFile, ...]:
+    """Every YAML file, layer by layer, names sorted: `*.yaml` and `*/*.yaml`; files starting with a dot are ignored."""
+    return tuple(
+        SourceFile(layer, name, file)
+        for layer, folder in enumerate(folders)
+        for name, file in sorted(_yaml_below(folder), key=lambda found: found[0])
+    )
+
+
+def _yaml_below(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, Traversable]]:
+    for child in folder.iterdir():
+        if child.name.startswith("."):
+            continue
+        if child.name.endswith((".yaml", ".yml")):
+            yield f"{prefix}{child.name.removesuffix('.yml').removesuffix('.yaml')}.yaml", child
+        elif not prefix and child.name not in _NOT_FOR_PLANNING and child.is_dir():
+            yield from _yaml_below(child, f"{child.name}/")
+
+
+def content_digest(contents: Iterable[tuple[SourceFile, bytes]]) -> str:
+    """SHA-256 over layer, relative name and content of every file: the same from a wheel and a checkout."""
+    digest = hashlib.sha256()
+    for source, content in contents:
+        digest.update(f"{source.layer}\0{source.name}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def stat_signature(sources: Iterable[SourceFile]) -> str | None:
+    """Changes whenever a file or the reading code was written; None when the files are not on a disk."""
+    digest = hashlib.sha256()
+    try:
+        for source in sources:
+            if not isinstance(source.file, Path):
+                return None
+            _add_stat(digest, f"{source.layer}\0{source.name}", os.stat(source.file))
+        for folder in (PACKAGE_FOLDER / "catalog", PACKAGE_FOLDER / "catalog" / "records"):
+            with os.scandir(folder) as found:
+                for entry in sorted(found, key=lambda each: each.name):
+                    if entry.name.endswith(".py"):
+                        _add_stat(digest, entry.name, entry.stat())
+    except OSError:
+        return None
+    return digest.hexdigest()
+
+
+def _add_stat(digest: hashlib._Hash, name: str, stat: os.stat_result) -> None:
+    """Inode and change time catch what size and modification time miss (installers restore old times)."""
+    facts = (name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+    digest.update(repr(facts).encode())

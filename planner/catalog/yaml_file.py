@@ -1,0 +1,99 @@
+"""Strict reading of YAML: no repeated keys, no value that means something else than it looks like.
+
+PyYAML reads YAML 1.1. Here `no`, `on`, `4:16`, `0123` as plain values are errors that ask for quotes, dates stay text,
+and a repeated key is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
+
+from planner.errors import CatalogError
+
+if TYPE_CHECKING:
+    from yaml import MappingNode, Node, SafeLoader, ScalarNode
+
+_BOOLEANS = {"true": True, "True": True, "false": False, "False": False}
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9_]*|0x[0-9a-fA-F_]+)")
+
+
+def parse_yaml(text: str | bytes, name: str) -> object:
+    """The plain value of one YAML document. `name` stands in messages.
+
+    Raises CatalogError with line and column for broken YAML, repeated keys and ambiguous plain values."""
+    import yaml  # noqa: PLC0415 - a warm start parses no YAML
+
+    loader = _loader_class()(text)
+    try:
+        return loader.get_single_data()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
+        hint = getattr(error, "hint", None)
+        raise CatalogError(f"{where}: {error.problem or error.context}", hint=hint) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CatalogError(f"{name}: not readable as YAML: {error}") from None
+    except RecursionError:
+        raise CatalogError(f"{name}: nested too deeply") from None
+    finally:
+        loader.dispose()
+
+
+@cache
+def _loader_class() -> type[SafeLoader]:
+    """The safe loader in C where it was built (8 times faster), with our stricter rules on top."""
+    import yaml  # noqa: PLC0415
+
+    base = cast("type[SafeLoader]", getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    strict = cast("type[SafeLoader]", type("StrictLoader", (base,), {}))
+    strict.yaml_implicit_resolvers = {
+        first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
+        for first, pairs in base.yaml_implicit_resolvers.items()
+    }
+    strict.add_constructor("tag:yaml.org,2002:map", _construct_map)
+    strict.add_constructor("tag:yaml.org,2002:bool", _construct_bool)
+    strict.add_constructor("tag:yaml.org,2002:int", _construct_int)
+    strict.add_constructor("tag:yaml.org,2002:float", _construct_float)
+    return strict
+
+
+def _refuse(node: Node, problem: str, hint: str | None = None) -> Exception:
+    from yaml.constructor import ConstructorError  # noqa: PLC0415
+
+    error = ConstructorError(None, None, problem, node.start_mark)
+    error.hint = hint  # type: ignore[attr-defined]
+    return error
+
+
+def _construct_map(loader: SafeLoader, node: MappingNode) -> Any:
+    result: dict[Any, Any] = {}
+    yield result
+    loader.flatten_mapping(node)
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+        if not isinstance(key, (str, int, float)):
+            raise _refuse(key_node, "a key must be text or a number")
+        if key in result:
+            raise _refuse(key_node, f"the key {key!r} stands here twice", "keep one of the two")
+        result[key] = loader.construct_object(value_node, deep=True)  # type: ignore[no-untyped-call]
+
+
+def _construct_bool(_loader: SafeLoader, node: ScalarNode) -> bool:
+    if node.value not in _BOOLEANS:
+        raise _refuse(node, f"{node.value!r} is a boolean in YAML 1.1", f"write true or false, or quote it: '{node.value}'")
+    return _BOOLEANS[node.value]
+
+
+def _construct_int(_loader: SafeLoader, node: ScalarNode) -> int:
+    text = node.value
+    if not _INTEGER.fullmatch(text):
+        raise _refuse(node, f"{text!r} is read as another number in YAML 1.1", f"quote it: '{text}'")
+    return int(text.replace("_", ""), 0)
+
+
+def _construct_float(loader: SafeLoader, node: ScalarNode) -> float:
+    if ":" in node.value:
+        raise _refuse(node, f"{node.value!r} is a base-60 number in YAML 1.1", f"quote it: '{node.value}'")
+    return float(loader.construct_yaml_float(node))  # type: ignore[no-untyped-call]
