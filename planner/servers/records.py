@@ -19,14 +19,19 @@ class Objection(Record):
 
 class ModelSource(Record):
     """Where the weights come from: `hf:REPO@REVISION/FILE`, `ollama:TAG`, or `file:NAME`. `file_names` are the
-    files in the models folder; exact bytes when known."""
+    files in the models folder; exact bytes when known.
+
+    `hf:REPO@REVISION` without FILE is the whole repository; `file_names` then holds the one folder that it lies
+    in. Of a split GGUF the URI names the first part, `file_names` all of them. `note`: a name that was derived
+    from the publisher's habit, not read in the repository."""
 
     uri: str
     file_names: tuple[str, ...] = ()
     download_bytes: int | None = None
+    note: str | None = None
 
 
-class Service(Record):
+class Service(Record, kw_only=True):
     """One server of a plan. `context` is what one user gets, `parallel` the slots."""
 
     name: str
@@ -80,11 +85,16 @@ class Argument(Record):
     kind: Literal["text", "models", "secret", "config"] = "text"
 
 
-class Launch(Record):
+class Launch(Record, kw_only=True):
     """How one service starts, told once; every target formats this list.
 
-    `argv[0]` is the bare program name. `environment` holds plain values; `secret_environment` maps a
-    variable to the secret file that holds it. `memory_bytes` is the limit to set, `start_seconds` the load budget."""
+    `argv[0]` is the bare program name; the image's own entrypoint stands for the first `image_entrypoint_words`.
+    `environment` holds plain values; `secret_environment` maps a variable to the secret file that holds it;
+    `models_environment` names variables whose value is the models folder, wherever the target puts it.
+    `memory_bytes` is the limit to set, `start_seconds` the load budget. `served_name` is the model name that
+    requests must carry. Every launch binds 127.0.0.1: in the word after `--host` (`bind_option` "flag"), or in
+    `bind_variable` (`HOST:PORT`); `planner.servers.binding` moves it. In `prepare`, a word equal to the path of one
+    of `config_files` stands for that file. `device_variable` is set only where a person's GPUs are not all used."""
 
     service: str
     role: Role
@@ -106,6 +116,10 @@ class Launch(Record):
     health: Health
     port: int
     bind_option: Literal["flag", "environment"] = "flag"
+    bind_variable: str | None = None
+    models_environment: tuple[str, ...] = ()
+    device_variable: str | None = None
+    served_name: str | None = None
     has_key: bool = True
     memory_bytes: int | None = None
     shm_bytes: int | None = None

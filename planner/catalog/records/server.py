@@ -17,7 +17,9 @@ class Image(Record):
 
 class ServerFacts(Record):
     """What the catalog knows of a server at one version. `flags` and `environment` are every name that this
-    version accepts; `removed` maps a name that is gone to what replaced it (or null)."""
+    version accepts; `removed` maps a name that is gone to what replaced it (or null).
+    `switches`: the flags that take no value. `choices`: the values that a flag accepts, where they are closed.
+    `config_keys`: what may stand in its configuration files (Modelfile parameters, LocalAI's model YAML)."""
 
     id: str
     name: str
@@ -28,5 +30,8 @@ class ServerFacts(Record):
     images: tuple[Image, ...] = ()
     flags: tuple[str, ...] = ()
     environment: tuple[str, ...] = ()
+    switches: tuple[str, ...] = ()
+    choices: dict[str, tuple[str, ...]] = {}
+    config_keys: tuple[str, ...] = ()
     removed: dict[str, str | None] = {}
     sources: tuple[str, ...] = ()
