@@ -11,7 +11,7 @@ from planner.units import parse_tokens
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from planner.catalog.load import Catalog
+    from planner.catalog.catalog import Catalog
     from planner.catalog.records import Model, Quant
     from planner.hardware.facts import Hardware
     from planner.planning.plan import Answer, Plan

@@ -9,7 +9,7 @@ import typer
 from planner.cli.command import exclusive
 
 if TYPE_CHECKING:
-    from planner.catalog.load import Catalog
+    from planner.catalog.catalog import Catalog
     from planner.hardware.facts import Hardware
 
 MACHINE = "Machine (default: this one is probed)"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from planner.catalog.load import Catalog
+    from planner.catalog.catalog import Catalog
     from planner.hardware.facts import Hardware
 
 

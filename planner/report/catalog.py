@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from planner.catalog.load import Catalog
+    from planner.catalog.catalog import Catalog
 
 COLUMNS = {
     "models": ("id", "family", "kind", "license", "released"),

@@ -11,7 +11,7 @@ from planner.cli.output import print_json, say
 from planner.errors import UsageError
 
 if TYPE_CHECKING:
-    from planner.catalog.load import Catalog
+    from planner.catalog.catalog import Catalog
     from planner.planning.plan import Plan
     from planner.rendering import Bundle
 

@@ -9,7 +9,7 @@ from planner.cli.output import print_json, print_view
 from planner.errors import PlannerError, UsageError
 
 if TYPE_CHECKING:
-    from planner.catalog.load import Catalog
+    from planner.catalog.catalog import Catalog
     from planner.sizing.records import Footprint
 
 
