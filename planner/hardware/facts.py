@@ -14,7 +14,7 @@ FORMAT_VERSION = "1.0"
 
 SourceKind = Literal["measured", "read", "catalog", "derived", "calibrated", "assumed", "given"]
 FactState = Literal["known", "unknown", "denied", "suspect"]
-NodeKind = Literal["dram", "hbm", "pmem", "cxl", "gpu"]
+NodeKind = Literal["dram", "hbm", "pmem", "cxl", "gpu", "unknown"]
 GpuVendor = Literal["nvidia", "amd", "intel", "apple", "other"]
 Backend = Literal["cuda", "rocm", "vulkan", "metal", "sycl", "cpu"]
 
@@ -50,7 +50,7 @@ class Cache(Record):
 
 class Cpu(Record):
     """The processors. `cores` are physical, `threads` online logical CPUs, `usable_cpus` what affinity
-    and cpuset leave, `quota_cpus` the CPU-time limit of the container in CPUs."""
+    and cpuset leave (`allowed_cpus` names them), `quota_cpus` the CPU-time limit of the container in CPUs."""
 
     model: str | None = None
     vendor: str | None = None
@@ -59,6 +59,8 @@ class Cpu(Record):
     cores: int | None = None
     threads: int | None = None
     usable_cpus: int | None = None
+    allowed_cpus: tuple[int, ...] = ()
+    offline_cpus: tuple[int, ...] = ()
     quota_cpus: float | None = None
     isa: tuple[str, ...] = ()
     core_types: tuple[CoreType, ...] = ()
@@ -67,7 +69,9 @@ class Cpu(Record):
 
 class NumaNode(Record):
     """A memory region and its online CPUs. `distances` by node id (10 = local).
-    `bandwidth_bytes_per_s`: read bandwidth of the node's own cores over its own memory."""
+    `bandwidth_bytes_per_s`: read bandwidth of the node's own cores over its own memory; `package`: the socket,
+    counted from 0 in CPU order; `allowed`: the cpuset lets this process allocate here;
+    `side_cache_bytes`: DRAM that only caches this (slower) memory."""
 
     id: int
     cpus: tuple[int, ...] = ()
@@ -77,12 +81,15 @@ class NumaNode(Record):
     memory_only: bool = False
     kind: NodeKind = "dram"
     package: int | None = None
+    allowed: bool = True
+    side_cache_bytes: int | None = None
     remote_bandwidth_bytes_per_s: dict[int, float] = {}
 
 
 class Memory(Record):
     """System memory. `limit_bytes`: the container's limit; `bandwidth_single_bytes_per_s`: one thread's read rate;
-    `theoretical_bytes_per_s`: channels x width x MT/s."""
+    `theoretical_bytes_per_s`: channels x width x MT/s; `bandwidth_upper_bytes_per_s`: the sum of every core's best
+    chunk, which the measured total cannot exceed."""
 
     total_bytes: int | None = None
     available_bytes: int | None = None
@@ -94,22 +101,28 @@ class Memory(Record):
     mt_per_s: int | None = None
     theoretical_bytes_per_s: float | None = None
     bandwidth_single_bytes_per_s: float | None = None
+    bandwidth_upper_bytes_per_s: float | None = None
 
 
 class Link(Record):
-    """How a GPU hangs on the host: PCIe generation and width (the capability, not the idle state)."""
+    """How a GPU hangs on the host: PCIe generation and width (the capability; `current_*` is the state now,
+    which drops when idle); `bytes_per_s` before protocol overhead, one direction."""
 
     kind: Literal["pcie", "nvlink-c2c", "on-die"] = "pcie"
     generation: int | None = None
     width: int | None = None
     bytes_per_s: float | None = None
+    current_generation: int | None = None
+    current_width: int | None = None
 
 
 class Gpu(Record):
     """One accelerator, or one MIG slice. `memory_bytes` is the capacity, `reserved_bytes` what driver or
     system keep of it on an idle card, `free_bytes` what is free now. On unified memory (`unified`) the
     capacity is the machine's RAM and `working_set_bytes` the most that the GPU may use of it.
-    `device` is the id in the device catalog; FLOP rates are dense FP16 tensor and FP32 shader peaks."""
+    `device` is the id in the device catalog; FLOP rates are dense FP16 tensor and FP32 shader peaks.
+    `carveout_bytes`: of an APU, the part of its memory that firmware took away from the system's RAM;
+    `slice_of`: of a MIG slice, the name of its board; `cuda_version`: the newest that the driver supports."""
 
     vendor: GpuVendor
     name: str
@@ -132,6 +145,11 @@ class Gpu(Record):
     nvlink_peers: tuple[int, ...] = ()
     unified: bool = False
     display: bool | None = None
+    bus_id: str | None = None
+    carveout_bytes: int | None = None
+    slice_of: str | None = None
+    driver_version: str | None = None
+    cuda_version: str | None = None
 
 
 class Disk(Record):
@@ -154,7 +172,7 @@ class Os(Record):
     transparent_hugepages: str | None = None
 
 
-class Calibration(Record):
+class Calibration(Record, kw_only=True):
     """One stored measurement of this machine: measured over predicted decode rate, per engine and class."""
 
     engine: str
@@ -176,6 +194,7 @@ class Hardware(Record):
     memory: Memory = Memory()
     gpus: tuple[Gpu, ...] = ()
     os: Os = Os()
+    product: str | None = None
     virtualization: str | None = None
     container: str | None = None
     disk: Disk | None = None
@@ -185,10 +204,16 @@ class Hardware(Record):
 
     @property
     def ram_bytes(self) -> int | None:
-        """Memory a plan may count on: the container's limit if it has one, else total less reserved huge pages."""
+        """Memory a plan may count on: the container's limit if it has one, else total less reserved huge pages,
+        less the GPU memory that the kernel counts as RAM (POWER9 and Grace list it as NUMA nodes), and no more
+        than the nodes that the cpuset allows."""
         total = self.memory.total_bytes
-        if total is not None and self.memory.hugepages_bytes:
-            total -= self.memory.hugepages_bytes
+        if total is not None:
+            total -= self.memory.hugepages_bytes or 0
+            total -= sum(node.memory_bytes or 0 for node in self.numa_nodes if node.kind == "gpu")
+            if not all(node.allowed for node in self.numa_nodes):
+                here = (node for node in self.numa_nodes if node.allowed and node.kind != "gpu")
+                total = min(total, sum(node.memory_bytes or 0 for node in here))
         limit = self.memory.limit_bytes
         known = [value for value in (total, limit) if value is not None]
         return min(known) if known else None

@@ -1,0 +1,21 @@
+"""The files a capture holds beside the machine's own: what the drivers and the running kernel answered."""
+
+from __future__ import annotations
+
+import msgspec
+
+from planner.hardware.nvidia import Driver
+from planner.hardware.tree import Tree
+
+NVML_FILE = "planner/nvml.json"
+
+
+def read_saved_driver(tree: Tree) -> Driver:
+    """NVML's answers when the tree was captured; no boards where there are none."""
+    content = tree.data(NVML_FILE)[1] if not tree.live else b""
+    if not content:
+        return Driver()
+    try:
+        return msgspec.json.decode(content, type=Driver)
+    except msgspec.MsgspecError:
+        return Driver(problem=f"{NVML_FILE} of the capture is broken and left out")
