@@ -18,21 +18,20 @@ ALIGNMENT: Final = 32
 _FIXED_BYTES: Final = 24
 # Metadata bytes by vocabulary size: published size less tensors and tensor list (tests/data/gguf_sizes.csv).
 _TOKENIZER_BYTES: Final = {
-    32064: 730_000,
-    128256: 7_820_000,
-    151936: 5_940_000,
-    152064: 5_940_000,
-    201088: 13_000_000,
-    248320: 10_960_000,
-    256000: 6_040_000,
-    262144: 6_510_000,
-    262208: 6_510_000,
+    32064: 727_027,
+    128256: 7_823_500,
+    151936: 5_934_100,
+    152064: 5_934_200,
+    201088: 12_980_358,
+    248320: 10_943_300,
+    256000: 6_029_200,
+    262144: 6_505_000,
+    262208: 6_505_000,
 }
 # Other vocabularies: byte-pair vocabularies carry their merges, SentencePiece ones a score per token.
 _BPE_BYTES_PER_TOKEN: Final = 38.0
 _SENTENCEPIECE_BYTES_PER_TOKEN: Final = 24.0
 _SENTENCEPIECE: Final = frozenset({32000, 32064, 32768, 256000, 262144, 262208, 64000})
-_ERROR_UNKNOWN: Final = 0.15
 
 
 def aligned(value_bytes: int) -> int:

@@ -21,20 +21,24 @@ _LARGE: Final = {
     "Q5_K_L": "Q5_K_M",
     "Q6_K_L": "Q6_K",
 }
-# unsloth's dynamic files: the nearest mix and the ratio of bytes that published files show (Qwen3-30B-A3B).
+# unsloth's dynamic files: the nearest mix and the ratio of its bytes that published files show, for expert models
+# (Qwen3-30B-A3B) and, where one was published, for dense ones (Qwen3-8B, Qwen3-0.6B: 1.019, 1.022).
 _DYNAMIC: Final = {
     "UD-IQ1_S": ("IQ1_S", 1.10),
     "UD-IQ1_M": ("IQ1_M", 1.10),
     "UD-IQ2_XXS": ("IQ2_XXS", 1.08),
     "UD-IQ2_M": ("IQ2_M", 1.05),
     "UD-IQ3_XXS": ("IQ3_XXS", 1.05),
-    "UD-Q2_K_XL": ("Q2_K", 1.05),
-    "UD-Q3_K_XL": ("Q3_K_M", 0.94),
-    "UD-Q4_K_XL": ("Q4_K_M", 0.955),
-    "UD-Q5_K_XL": ("Q5_K_M", 1.0),
-    "UD-Q6_K_XL": ("Q6_K", 1.049),
-    "UD-Q8_K_XL": ("Q8_0", 1.109),
+    "UD-Q2_K_XL": ("Q2_K", 1.0493),
+    "UD-Q3_K_XL": ("Q3_K_M", 0.9402),
+    "UD-Q4_K_XL": ("Q4_K_M", 0.9547),
+    "UD-Q5_K_XL": ("Q5_K_M", 1.0007),
+    "UD-Q6_K_XL": ("Q6_K", 1.0497),
+    "UD-Q8_K_XL": ("Q8_0", 1.1079),
 }
+_DYNAMIC_DENSE: Final = 1.02
+# Since 2026 unsloth's plain K-mixes of Qwen3.5 are its own too: published over computed, experts and dense.
+_OWN_K_MIX: Final = {"qwen35moe": 1.0402, "qwen35": 1.0117}
 
 
 class Recipe(NamedTuple):
@@ -51,7 +55,7 @@ class Recipe(NamedTuple):
     note: str | None = None
 
 
-def recipe_for(quant: str, publisher: str | None, *, imatrix: bool) -> Recipe:
+def recipe_for(quant: str, publisher: str | None, *, imatrix: bool, architecture: str, experts: int) -> Recipe:
     """The recipe of `quant` (a file type, an alias or a publisher's variant) as `publisher` makes it.
 
     Raises PlannerError for a type that llama-quantize does not know, or a variant without its publisher."""
@@ -61,11 +65,12 @@ def recipe_for(quant: str, publisher: str | None, *, imatrix: bool) -> Recipe:
     name = ALIASES.get(name, name)
     imatrix = imatrix or publisher in ("bartowski", "unsloth")
     if name in FILE_TYPES:
-        return _plain(name, publisher, imatrix=imatrix)
+        return _plain(name, publisher, architecture, imatrix=imatrix)
     if name in _LARGE and publisher in ("bartowski", "unsloth"):
         return _large(name, publisher, imatrix=imatrix)
     if name in _DYNAMIC and publisher == "unsloth":
         base, scale = _DYNAMIC[name]
+        scale = scale if experts else max(scale, _DYNAMIC_DENSE)
         note = f"{name} is unsloth's own mix per model; estimated from {base} by the ratio of published files"
         return Recipe(base, imatrix, scale=scale, error_fraction=0.05, note=note)
     if name in _LARGE or name in _DYNAMIC:
@@ -74,7 +79,10 @@ def recipe_for(quant: str, publisher: str | None, *, imatrix: bool) -> Recipe:
     raise PlannerError(f"unknown GGUF file type {quant!r}", hint=f"llama-quantize knows {', '.join(FILE_TYPES)}")
 
 
-def _plain(name: str, publisher: str | None, *, imatrix: bool) -> Recipe:
+def _plain(name: str, publisher: str | None, architecture: str, *, imatrix: bool) -> Recipe:
+    if publisher == "unsloth" and architecture in _OWN_K_MIX and "_K" in name:
+        note = "unsloth's own mix for this architecture; estimated from published files"
+        return Recipe(name, imatrix, scale=_OWN_K_MIX[architecture], error_fraction=0.03, note=note)
     if publisher == "unsloth" and name == "IQ4_XS":
         return Recipe(name, imatrix, embedding="Q4_K")
     if publisher == "google-qat":

@@ -21,7 +21,9 @@ def quantize_gguf(
     expanded: ExpandedModel, quant: str, *, publisher: str | None, imatrix: bool, quantizer: str
 ) -> tuple[tuple[QuantizedGroup, ...], Recipe]:
     """Type and bytes of every tensor of the GGUF file, and the recipe that was followed."""
-    recipe = recipe_for(quant, publisher, imatrix=imatrix)
+    shape = expanded.shape
+    architecture = shape.gguf_architecture or "llama"
+    recipe = recipe_for(quant, publisher, imatrix=imatrix, architecture=architecture, experts=shape.experts)
     mix = Mix(recipe.file_type, recipe.imatrix, quantizer == "2024")
     model = _view(expanded, separate_output=recipe.separate_output)
     return tuple(_quantized(tensors, model, mix, recipe) for tensors in model.tensors), recipe
@@ -46,7 +48,8 @@ def _quantized(tensors: GgufTensors, model: GgufModel, mix: Mix, recipe: Recipe)
     types = _types(tensors, model, mix, recipe)
     if len(types) > 1 and len(set(types)) == 1:
         types = types[:1]
-    size = {block: tensor_bytes(block, group.shape) for block in set(types)}
+    scale = recipe.scale if tensors.category is not None else 1.0
+    size = {block: round(tensor_bytes(block, group.shape) * scale) for block in set(types)}
     return QuantizedGroup(group=group, types=types, sizes=tuple(size[block] for block in types))
 
 

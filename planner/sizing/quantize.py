@@ -1,0 +1,145 @@
+"""A model under a quant: every tensor's type and bytes, summed to what loading, placing and decoding ask for.
+
+Results are kept per (model, quant, recipe), so that a candidate costs nothing after the first.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from planner.errors import PlannerError
+from planner.sizing.header import file_bytes, header_bytes, tokenizer_bytes
+from planner.sizing.identity import IdentityCache
+from planner.sizing.quantize_gguf import quantize_gguf
+from planner.sizing.quantize_hf import quantize_hf
+from planner.sizing.quantize_mlx import quantize_mlx
+from planner.sizing.records import BlockBytes, QuantizedModel, Role
+
+if TYPE_CHECKING:
+    from planner.catalog.records.quant import Quant
+    from planner.sizing.records import ExpandedModel, ModelShape, QuantizedGroup
+
+QUANTIZERS: Final = ("2024", "2026")
+_results: IdentityCache[QuantizedModel] = IdentityCache(8192)
+_ENCODERS: Final = frozenset({Role.VISION, Role.AUDIO})
+
+
+def quantize(
+    expanded: ExpandedModel,
+    quant: Quant,
+    *,
+    recipe: str | None = None,
+    imatrix: bool = False,
+    quantizer: str = "2026",
+) -> QuantizedModel:
+    """The model's artifact under `quant`, tensor by tensor.
+
+    `recipe` names a publisher's habits (GGUF), `imatrix` an importance matrix, `quantizer` the generation of llama-quantize.
+    Raises PlannerError for a quant, recipe or quantizer that nobody knows."""
+    if quantizer not in QUANTIZERS:
+        raise PlannerError(f"unknown quantizer {quantizer!r}", hint=f"known: {', '.join(QUANTIZERS)}")
+    key = (recipe, imatrix, quantizer)
+    return _results.value((expanded, quant), key, lambda: _quantize(expanded, quant, recipe, imatrix, quantizer))
+
+
+def _quantize(
+    expanded: ExpandedModel, quant: Quant, recipe: str | None, imatrix: bool, quantizer: str
+) -> QuantizedModel:
+    shape = expanded.shape
+    error, notes = 0.0, expanded.notes
+    if quant.format == "gguf":
+        publisher = recipe or quant.recipe
+        groups, made = quantize_gguf(expanded, quant.id, publisher=publisher, imatrix=imatrix, quantizer=quantizer)
+        metadata = tokenizer_bytes(shape.vocabulary_size)
+        header, artifact = header_bytes([g.group for g in groups], metadata), file_bytes(groups, metadata)
+        error, notes = made.error_fraction, (*notes, made.note) if made.note else notes
+    else:
+        if recipe is not None:
+            raise PlannerError(f"recipe {recipe!r} belongs to GGUF files", hint=f"leave it out for {quant.id}")
+        groups, header = quantize_hf(expanded, quant) if quant.format == "hf" else quantize_mlx(expanded, quant)
+        artifact = header + sum(group.bytes for group in groups)
+    sums = Sums(shape, _layer_count(expanded))
+    for group in groups:
+        sums.add(group)
+    return sums.result(quant, groups, header=header, artifact=artifact, error=error, notes=notes)
+
+
+def _layer_count(expanded: ExpandedModel) -> int:
+    return max((layer for group in expanded.groups if not group.mtp for layer in group.layers), default=-1) + 1
+
+
+class Sums:
+    """Bytes by place in the model, summed over its groups."""
+
+    def __init__(self, shape: ModelShape, layers: int) -> None:
+        self.shape = shape
+        self.expert_share = shape.active_experts / shape.experts if shape.experts else 1.0
+        self.dense = [0] * layers
+        self.experts = [0] * layers
+        self.outside: dict[Role, int] = {}
+        self.mtp = self.parameters = self.total = 0
+
+    def add(self, quantized: QuantizedGroup) -> None:
+        """One group to its place."""
+        group = quantized.group
+        self.parameters += group.total_elements
+        self.total += quantized.bytes
+        if group.mtp:
+            self.mtp += quantized.bytes
+        elif not group.layers or group.role is Role.LOOKUP:
+            self.outside[group.role] = self.outside.get(group.role, 0) + quantized.bytes
+        else:
+            target = self.experts if group.role is Role.EXPERT else self.dense
+            self._spread(quantized, target)
+
+    @staticmethod
+    def _spread(quantized: QuantizedGroup, target: list[int]) -> None:
+        sizes = quantized.sizes
+        if len(sizes) == 1:
+            size = sizes[0]
+            for layer in quantized.group.layers:
+                target[layer] += size
+        else:
+            for layer, size in zip(quantized.group.layers, sizes, strict=True):
+                target[layer] += size
+
+    def result(
+        self,
+        quant: Quant,
+        groups: tuple[QuantizedGroup, ...],
+        *,
+        header: int,
+        artifact: int,
+        error: float,
+        notes: tuple[str, ...],
+    ) -> QuantizedModel:
+        """The record of these sums."""
+        share = self.expert_share
+        blocks = tuple(
+            BlockBytes(dense=dense, experts=experts, dense_read=dense, expert_read=round(experts * share))
+            for dense, experts in zip(self.dense, self.experts, strict=True)
+        )
+        outside = dict(self.outside)
+        embedding, lookup = outside.pop(Role.EMBEDDING, 0), outside.pop(Role.LOOKUP, 0)
+        head, norms = outside.pop(Role.OUTPUT, 0), outside.pop(Role.NORM, 0)
+        encoder = sum(outside.pop(role, 0) for role in _ENCODERS)
+        return QuantizedModel(
+            model=self.shape.id,
+            quant=quant.id,
+            format=quant.format,
+            groups=groups,
+            blocks=blocks,
+            header_bytes=header,
+            file_bytes=artifact,
+            tensor_bytes=self.total,
+            parameters=self.parameters,
+            mtp_bytes=self.mtp,
+            embedding_bytes=embedding,
+            lookup_bytes=lookup,
+            output_bytes=head + norms,
+            tied_bytes=0 if head else embedding,
+            encoder_bytes=encoder,
+            other_bytes=sum(outside.values()),
+            error_fraction=error,
+            notes=notes,
+        )
