@@ -27,7 +27,7 @@ def attention(plan: Blueprint, parts: Parts) -> None:
 
 def _differs(plan: Blueprint, kind: str) -> bool:
     """Whether full-attention layers of this family carry other tensors than window layers."""
-    return kind == "full" and (plan.has("k_is_v_on_full") or plan.has("sliding_sinks"))
+    return kind == "cross" or (kind == "full" and (plan.has("k_is_v_on_full") or plan.has("sliding_sinks")))
 
 
 def _fused(plan: Blueprint, parts: Parts, kind: str, layers: tuple[int, ...]) -> None:
@@ -66,7 +66,7 @@ def _qk_norms(plan: Blueprint, parts: Parts, kind: str, layers: tuple[int, ...],
     if plan.has("qk_norm_full"):
         parts.block(_N, "attn_q_norm.weight", (plan.heads(kind) * head,), layers)
         parts.block(_N, "attn_k_norm.weight", (plan.kv_heads(kind) * head,), owners)
-    elif plan.has("qk_norm"):
+    elif plan.has("qk_norm") or kind == "cross":
         parts.block(_N, "attn_q_norm.weight", (head,), layers)
         parts.block(_N, "attn_k_norm.weight", (head,), owners)
 
@@ -82,6 +82,9 @@ def _around(plan: Blueprint, parts: Parts, kind: str, layers: tuple[int, ...]) -
         parts.block(_A, "attn_gate.weight", (hidden, width), layers)
     if plan.has("head_gate"):
         parts.block(_A, "attn_gate.weight", (hidden, heads), layers)
+    if kind == "cross":
+        parts.block(_A, "cross_attn_attn_gate", (1,), layers)
+        parts.block(_A, "cross_attn_mlp_gate", (1,), layers)
     if plan.has("sinks") or (plan.has("sliding_sinks") and kind == "sliding"):
         parts.block(_A, "attn_sinks.weight", (heads,), layers)
 
@@ -107,6 +110,8 @@ def latent_attention(plan: Blueprint, parts: Parts) -> None:
     parts.block(_A, "attn_output.weight", (heads * value, hidden), layers)
     if plan.has("wide_gate"):
         parts.block(_A, "attn_gate.weight", (hidden, heads * value), layers)
+    if plan.has("head_gate"):
+        parts.block(_A, "attn_gate.weight", (hidden, heads), layers)
 
 
 def indexer(plan: Blueprint, parts: Parts) -> None:
@@ -122,6 +127,9 @@ def indexer(plan: Blueprint, parts: Parts) -> None:
     parts.block(_A, "indexer.proj.weight", (hidden, index.heads), layers)
     parts.block(_A, "indexer.attn_k.weight", (hidden, index.head_dim), layers)
     parts.block(_A, "indexer.attn_q_b.weight", (rank, index.heads * index.head_dim), layers)
+    if plan.has("indexer_pool"):
+        parts.block(_A, "indexer.pool_ape.weight", (index.head_dim, plan.extra("indexer_pool")), layers)
+        parts.block(_A, "indexer.pool_gate.weight", (hidden, index.head_dim), layers)
 
 
 def indexer_layers(plan: Blueprint) -> tuple[int, ...]:

@@ -17,21 +17,23 @@ if TYPE_CHECKING:
 
     from planner.catalog.records.architecture import Architecture
 
-_WORD = re.compile(r"([a-z_]+)(?:\*([0-9]+))?")
+_WORD = re.compile(r"([a-z_+]+)(?:\*([0-9]+))?")
 _KINDS = frozenset(get_args(LayerKind))
-ATTENTION = ("full", "sliding", "chunked", "parallel", "compressed", "heavily_compressed")
+ATTENTION = ("full", "sliding", "chunked", "parallel", "cross")
 
 
 def layer_kinds(words: tuple[str, ...], layers: int) -> tuple[str, ...]:
-    """The kind of each of `layers` layers from a pattern like `sliding*5 full`, repeated and cut to length.
+    """The kind of each of `layers` layers from a pattern like `sliding*5 full` or `mamba+moe*3 full`, repeated
+    and cut to length.
 
     Raises CatalogError for a word that is not a layer kind."""
     kinds: list[str] = []
     for word in words or ("full",):
         match = _WORD.fullmatch(word)
-        if match is None or match[1] not in _KINDS:
+        run = match[1].split("+") if match else []
+        if match is None or not _KINDS.issuperset(run):
             raise CatalogError(f"layer kind {word!r} is not known", hint=f"use one of {', '.join(sorted(_KINDS))}")
-        kinds += [match[1]] * int(match[2] or 1)
+        kinds += run * int(match[2] or 1)
     repeats = -(-layers // len(kinds))
     return tuple((kinds * repeats)[:layers])
 
@@ -62,6 +64,11 @@ class Blueprint:
     def mtp(self) -> tuple[int, ...]:
         """Numbers of the next-token-prediction layers."""
         return self.every_layer[self.arch.layers :]
+
+    @cached_property
+    def mtp_starts(self) -> tuple[int, ...]:
+        """The first block of each prediction layer: Nemotron-H needs two blocks for one."""
+        return self.mtp[:: len(self.mtp) // self.arch.mtp_layers] if self.mtp else ()
 
     @cached_property
     def expert_layers(self) -> tuple[int, ...]:
@@ -124,8 +131,9 @@ def blueprint(arch: Architecture) -> Blueprint:
             traits.discard(trait[1:])
         else:
             traits.add(trait)
-    last = next((t[4:] for t in traits if t.startswith("mtp:")), "full")
-    return Blueprint(arch=arch, kinds=kinds + (last,) * arch.mtp_layers, traits=frozenset(traits))
+    predicting = next((trait[4:] for trait in traits if trait.startswith("mtp:")), "full")
+    ahead = tuple(predicting.split("+")) * arch.mtp_layers
+    return Blueprint(arch=arch, kinds=kinds + ahead, traits=frozenset(traits))
 
 
 @dataclass
@@ -141,14 +149,14 @@ class Parts:
         shape: tuple[int, ...],
         layers: Iterable[int],
         *,
-        stored: bool = True,
+        gguf: bool = True,
         fixed_type: str | None = None,
     ) -> None:
         """Add a tensor of every one of `layers` blocks."""
         numbers = tuple(layers)
         if numbers:
             group = TensorGroup(
-                role=role, name=f"blk.{{layer}}.{name}", shape=shape, layers=numbers, stored=stored,
+                role=role, name=f"blk.{{layer}}.{name}", shape=shape, layers=numbers, gguf=gguf,
                 fixed_type=fixed_type,
             )  # fmt: skip
             self.groups.append(group)

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from planner.sizing.records import LayerCache
 from planner.sizing.tensors.attention import indexer_layers
+from planner.sizing.tensors.compressed import compressed_caches
+from planner.sizing.tensors.encoder import ENCODERS
+from planner.sizing.tensors.streams import block_indexer_layers
 
 if TYPE_CHECKING:
     from planner.sizing.tensors.blueprint import Blueprint
@@ -21,6 +26,10 @@ def layer_caches(plan: Blueprint) -> tuple[LayerCache, ...]:
 
 def _attention(plan: Blueprint, own: int) -> list[LayerCache]:
     arch = plan.arch
+    if arch.gguf in ENCODERS or plan.has("bidirectional"):
+        return []
+    if "compressed" in plan.kinds:
+        return compressed_caches(plan)
     if arch.mla is not None:
         return _latent(plan, own)
     caches = []
@@ -35,8 +44,20 @@ def _attention(plan: Blueprint, own: int) -> list[LayerCache]:
             heads=heads,
             window=arch.window if windowed else None,
         )
-        caches.append(cache)
+        caches += _with_index_keys(plan, cache)
     return caches
+
+
+def _with_index_keys(plan: Blueprint, cache: LayerCache) -> list[LayerCache]:
+    """Layers with a block indexer keep its keys too."""
+    index = plan.arch.indexer
+    if index is None or cache.kind != "full":
+        return [cache]
+    owners = set(block_indexer_layers(plan))
+    with_keys = tuple(layer for layer in cache.layers if layer in owners)
+    without = tuple(layer for layer in cache.layers if layer not in owners)
+    indexed = msgspec.structs.replace(cache, layers=with_keys, indexer_width=index.head_dim)
+    return [indexed, msgspec.structs.replace(cache, layers=without)]
 
 
 def _latent(plan: Blueprint, own: int) -> list[LayerCache]:

@@ -15,7 +15,7 @@ _BESIDE_TEXT = frozenset({Role.VISION, Role.AUDIO, Role.LOOKUP})
 
 
 def model_shape(model: Model, plan: Blueprint, groups: tuple[TensorGroup, ...], note: str | None) -> ModelShape:
-    """Count the groups of an expanded architecture."""
+    """Count the groups of an expanded architecture. MLA counts as one key/value head, as GGUF files state it."""
     arch, moe = plan.arch, plan.arch.moe
     kind = "full" if "full" in plan.kinds else "sliding"
     share = moe.active / moe.experts if moe else 0.0
@@ -32,8 +32,8 @@ def model_shape(model: Model, plan: Blueprint, groups: tuple[TensorGroup, ...], 
         vocabulary_size=arch.vocabulary_size,
         intermediate_size=(arch.intermediate_size or 0) if dense else 0,
         heads=plan.heads(kind),
-        kv_heads=plan.kv_heads(kind),
-        head_dim=plan.head_dim(kind),
+        kv_heads=1 if arch.mla else plan.kv_heads(kind),
+        head_dim=arch.mla.nope_head_dim + arch.mla.rope_head_dim if arch.mla else plan.head_dim(kind),
         experts=moe.experts if moe else 0,
         active_experts=moe.active if moe else 0,
         expert_intermediate_size=moe.intermediate_size if moe else 0,

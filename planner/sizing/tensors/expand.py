@@ -10,13 +10,23 @@ from planner.sizing.records import ExpandedModel, Role, TensorGroup
 from planner.sizing.tensors.attention import attention, indexer, latent_attention
 from planner.sizing.tensors.blueprint import Blueprint, Parts, blueprint
 from planner.sizing.tensors.caches import layer_caches
+from planner.sizing.tensors.compressed import compressed_attention
 from planner.sizing.tensors.counts import model_shape
+from planner.sizing.tensors.encoder import ENCODERS, encoder
 from planner.sizing.tensors.estimate import estimate, opaque
 from planner.sizing.tensors.families import is_known
 from planner.sizing.tensors.feed_forward import dense, experts
 from planner.sizing.tensors.frame import block_norms, embeddings, prediction, rope_tables
+from planner.sizing.tensors.gemma import alternating_updates, layer_scales, per_layer_inputs
 from planner.sizing.tensors.names import checkpoint_name, name_overrides
 from planner.sizing.tensors.recurrent import linear_attention, mamba, short_convolution
+from planner.sizing.tensors.streams import (
+    attention_residuals,
+    block_indexer,
+    gated_residuals,
+    hyper_connections,
+    ngram_tables,
+)
 
 if TYPE_CHECKING:
     from planner.catalog.records.architecture import Architecture
@@ -45,7 +55,7 @@ def _expand(model: Model) -> ExpandedModel:
     arch = model.architecture
     if arch is None:
         return opaque(model)
-    if "incomplete" in arch.traits or not is_known(arch.gguf):
+    if "incomplete" in arch.traits or not is_known(arch.gguf, arch.traits):
         return estimate(model, arch)
     return _from_architecture(model, arch)
 
@@ -53,23 +63,31 @@ def _expand(model: Model) -> ExpandedModel:
 def _from_architecture(model: Model, arch: Architecture) -> ExpandedModel:
     plan = blueprint(arch)
     parts = Parts()
-    embeddings(plan, parts)
-    rope_tables(plan, parts)
-    block_norms(plan, parts)
-    if arch.mla is None:
-        attention(plan, parts)
+    if arch.gguf in ENCODERS:
+        encoder(plan, parts)
     else:
-        latent_attention(plan, parts)
-        indexer(plan, parts)
-    linear_attention(plan, parts)
-    mamba(plan, parts)
-    short_convolution(plan, parts)
-    dense(plan, parts)
-    experts(plan, parts)
-    prediction(plan, parts)
+        _decoder(plan, parts)
     _towers(model, parts)
     groups = _finish(plan, parts.groups)
     return ExpandedModel(shape=model_shape(model, plan, groups, None), groups=groups, caches=layer_caches(plan))
+
+
+def _decoder(plan: Blueprint, parts: Parts) -> None:
+    for part in (embeddings, rope_tables, per_layer_inputs, alternating_updates, ngram_tables):
+        part(plan, parts)
+    block_norms(plan, parts)
+    if "compressed" in plan.kinds:
+        compressed_attention(plan, parts)
+    elif plan.arch.mla is not None:
+        latent_attention(plan, parts)
+        indexer(plan, parts)
+    else:
+        attention(plan, parts)
+        block_indexer(plan, parts)
+    for part in (linear_attention, mamba, short_convolution, dense, experts):
+        part(plan, parts)
+    for part in (layer_scales, hyper_connections, gated_residuals, attention_residuals, prediction):
+        part(plan, parts)
 
 
 def _towers(model: Model, parts: Parts) -> None:

@@ -30,6 +30,9 @@ def _dense(plan: Blueprint, parts: Parts, width: int, layers: tuple[int, ...]) -
         parts.block(role, "ffn_gate.weight", (hidden, width), layers)
     parts.block(role, "ffn_up.weight", (hidden, 2 * width if fused else width), layers)
     parts.block(role, "ffn_down.weight", (width, hidden), layers)
+    if plan.has("xielu"):
+        # Two learned numbers per layer, kept as metadata in a GGUF file.
+        parts.block(role, "ffn_act.alpha", (2,), layers, gguf=False)
 
 
 def experts(plan: Blueprint, parts: Parts) -> None:
@@ -49,8 +52,12 @@ def _router(plan: Blueprint, parts: Parts, moe: Moe, layers: tuple[int, ...]) ->
     parts.block(Role.ROUTER, "ffn_gate_inp.weight", (hidden, moe.experts), layers, fixed_type="F32")
     if plan.has("router_linear_bias"):
         parts.block(Role.ROUTER, "ffn_gate_inp.bias", (moe.experts,), layers)
+    hashed = plan.arch.extras.get("hash_layers", 0)
+    if hashed:
+        shape = (moe.active, plan.arch.vocabulary_size)
+        parts.block(Role.ROUTER, "ffn_gate_tid2eid.weight", shape, layers[:hashed], fixed_type="I32")
     if plan.has("router_bias"):
-        parts.block(Role.ROUTER, "exp_probs_b.bias", (moe.experts,), layers)
+        parts.block(Role.ROUTER, "exp_probs_b.bias", (moe.experts,), layers[hashed:])
 
 
 def _routed(plan: Blueprint, parts: Parts, moe: Moe, layers: tuple[int, ...]) -> None:
@@ -59,6 +66,8 @@ def _routed(plan: Blueprint, parts: Parts, moe: Moe, layers: tuple[int, ...]) ->
     if moe.router_latent_size:
         parts.block(Role.FFN, "ffn_latent_down.weight", (hidden, inner), layers)
         parts.block(Role.FFN, "ffn_latent_up.weight", (inner, hidden), layers)
+        if plan.has("latent_norm"):
+            parts.block(Role.NORM, "ffn_norm_exps.weight", (inner,), layers)
     fused = plan.has("fused_expert_gate_up")
     if not (fused or plan.has("ungated")):
         parts.block(role, "ffn_gate_exps.weight", (inner, width, count), layers)
