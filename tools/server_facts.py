@@ -16,7 +16,7 @@ from typing import Any
 
 GITHUB_IMAGES = "ghcr.io/ggml-org/llama.cpp"
 
-# Flags whose choices an own backend or plugin may extend, and those whose list in the source is only a hint.
+# Flags whose list in the source is only a hint. Choices that plugins extend are closed here: the images have none.
 OPEN_CHOICES = {"--poll-batch", "--poll-draft", "--poll-batch-draft"}
 
 HEADERS: dict[str, dict[str, Any]] = {
@@ -148,7 +148,7 @@ def facts(server: str, data: dict[str, Any]) -> dict[str, Any]:
     choices = {
         flag["name"]: [str(choice) for choice in flag["choices"]]
         for flag in live
-        if flag.get("choices") and not flag.get("choices_open") and flag["name"] not in OPEN_CHOICES
+        if flag.get("choices") and flag["name"] not in OPEN_CHOICES
     }
     return {
         **header,

@@ -16,12 +16,17 @@ class Checkpoint(NamedTuple):
 
 # Models whose own repository is not BF16: the quant that it holds (model cards and config.json, [K] where the catalog
 # has no entry of its own). None: a mixture for which no quant id stands.
-NATIVE: dict[str, str | None] = {
+NATIVE_FAMILIES: dict[str, str | None] = {
     "deepseek-r1": "FP8-block",
     "deepseek-v3": "FP8-block",
     "deepseek-v4": None,
     "gpt-oss": "MXFP4",
-    "minimax": "FP8-block",
+    "ministral-3": "FP8",
+    "mistral-large": "FP8",
+}
+NATIVE_IDS: dict[str, str | None] = {
+    "minimax-m2": "FP8-block",
+    "minimax-m3": None,
     "mimo-v2-flash": "FP8-block",
     "mimo-v2.5": "FP8-block",
     "kimi-k2-instruct": "FP8-block",
@@ -32,8 +37,6 @@ NATIVE: dict[str, str | None] = {
     "kimi-k3": None,
     "devstral-2": "FP8",
     "devstral-small-2-": "FP8",
-    "ministral-3": "FP8",
-    "mistral-large-3": "FP8",
     "mistral-medium-3.5": "FP8",
     "mistral-small-4": "FP8",
 }
@@ -41,10 +44,9 @@ NATIVE: dict[str, str | None] = {
 
 def native_quant(model: Model) -> str | None:
     """The quant of the model's own repository: BF16 unless it was published in another."""
-    for start, quant_id in NATIVE.items():
-        if model.family == start or model.id.startswith(start):
-            return quant_id
-    return "BF16"
+    if model.family in NATIVE_FAMILIES:
+        return NATIVE_FAMILIES[model.family]
+    return next((quant_id for start, quant_id in NATIVE_IDS.items() if model.id.startswith(start)), "BF16")
 
 
 def checkpoints(model: Model) -> dict[str, Checkpoint]:

@@ -9,12 +9,14 @@ from planner.hardware.facts import Backend, Gpu, Hardware
 from planner.servers.records import Service
 from planner.sizing.records import Placement
 
-# Variables that limit a process to some GPUs, the first that the server knows counts. CUDA's accepts UUIDs.
-DEVICE_VARIABLES: dict[Backend, tuple[str, ...]] = {
-    "cuda": ("CUDA_VISIBLE_DEVICES",),
-    "rocm": ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"),
-    "vulkan": ("GGML_VK_VISIBLE_DEVICES",),
+# Variables that limit a process to some GPUs; CUDA's accepts UUIDs, the others indexes. ROCm has a second one for
+# servers that do not pass the first on.
+DEVICE_VARIABLES: dict[Backend, str] = {
+    "cuda": "CUDA_VISIBLE_DEVICES",
+    "rocm": "ROCR_VISIBLE_DEVICES",
+    "vulkan": "GGML_VK_VISIBLE_DEVICES",
 }
+SECOND_ROCM_VARIABLE = "HIP_VISIBLE_DEVICES"
 
 
 def used_gpus(hardware: Hardware, placement: Placement | None) -> tuple[Gpu, ...]:
@@ -100,8 +102,10 @@ def device_environment(
 ) -> dict[str, str]:
     """The variable that keeps a process on its own GPUs, where the machine has others too, as far as the server
     knows one (`known`)."""
-    variable = next((name for name in DEVICE_VARIABLES.get(backend, ()) if name in known), None)
-    if variable is None or not placement.gpus or len(placement.gpus) == len(hardware.gpus):
+    variable = DEVICE_VARIABLES.get(backend)
+    if backend == "rocm" and variable not in known:
+        variable = SECOND_ROCM_VARIABLE
+    if variable is None or variable not in known or not placement.gpus or len(placement.gpus) == len(hardware.gpus):
         return {}
     uuids = [gpu.uuid for gpu in used_gpus(hardware, placement)]
     if backend == "cuda" and all(uuids):

@@ -27,8 +27,9 @@ _STATIC = frozenset(
 
 class Publisher(NamedTuple):
     """A publisher's habits. `separator` stands between name and quant; `sixteen_bit` is its 16-bit file's type;
-    `split_bytes` the size of one part; `folder` how the folder of a split quant is called (None: loose parts;
-    `unusable`: the parts must be concatenated by hand)."""
+    `split_bytes` the size of one part; `folder` how the folder of a split quant is called (None: loose parts);
+    `small_first_since`: models of that year and later have a first part of metadata alone; `usable_split` False:
+    the parts must be joined by hand."""
 
     quants: frozenset[str]
     separator: str = "-"
@@ -36,6 +37,7 @@ class Publisher(NamedTuple):
     sixteen_bit_text: str = "BF16"
     split_bytes: int = LARGEST_FILE_BYTES
     folder: str | None = "{quant}"
+    small_first_since: str | None = None
     usable_split: bool = True
     recipe: str | None = None
 
@@ -43,6 +45,9 @@ class Publisher(NamedTuple):
 PUBLISHERS: dict[str, Publisher] = {
     "unsloth": Publisher(
         _STATIC - {"Q3_K_L"} | {"Q4_0", "Q4_1", "IQ4_NL", "BF16"},
+        # Qwen3-235B-A22B Q8_0, 250 GB, lies in six parts: a little under the limit each.
+        split_bytes=49_800_000_000,
+        small_first_since="2026",
         recipe="unsloth",
     ),
     "bartowski": Publisher(
@@ -157,6 +162,8 @@ def file_names(repo: str, model: Model, quant_id: str) -> tuple[str, ...]:
     if size <= LARGEST_FILE_BYTES:
         return (f"{name}.gguf",)
     parts = math.ceil(size / habits.split_bytes)
+    if habits.small_first_since and (model.released or "") >= habits.small_first_since:
+        parts += 1
     folder = "" if habits.folder is None else habits.folder.format(quant=text, stem=stem) + "/"
     return tuple(f"{folder}{name}-{part:05d}-of-{parts:05d}.gguf" for part in range(1, parts + 1))
 

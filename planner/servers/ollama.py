@@ -104,8 +104,11 @@ def launch(service: Service, model: Model, quant: Quant, hardware: Hardware, fac
         health=Health(path="/api/version", argv=("ollama", "list")),
         served_name=name,
         environment=_environment(service, model),
-        # Ollama writes what it pulls; a bind of the models folder is its store.
-        mounts=(Mount(source="models", name="models", target="/root/.ollama/models", read_only=False),),
+        # It writes what it pulls into the models folder, and its key pair into its home.
+        mounts=(
+            Mount(source="models", name="models", target="/models", read_only=False),
+            Mount(source="cache", name="ollama-home", target="/root/.ollama", read_only=False),
+        ),
         own_bytes=SERVER_BYTES + llamacpp.PROCESS_BYTES,
         engine_s=llamacpp.ENGINE_START_S,
         notes=_notes(service, model),

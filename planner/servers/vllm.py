@@ -45,6 +45,9 @@ BATCH_TOKENS, LARGE_BATCH_TOKENS, LARGE_GPU_BYTES = 2048, 8192, 70 * GIB
 # PyTorch's workers pass tensors through /dev/shm; Docker's default of 64 MiB is too little. Assumed per rank.
 SHM_BYTES_PER_RANK = 4 * GIB
 
+# Compiled kernels and graphs; the image's unprivileged user owns it.
+CACHE_FOLDER = "/home/vllm/.cache"
+
 # The pool must hold one request of full length, in whole blocks of 16 tokens per layer group: a little above the plan.
 KV_MARGIN = 1.02
 
@@ -151,7 +154,7 @@ def launch(service: Service, model: Model, quant: Quant, hardware: Hardware, fac
         health=Health(path="/health", argv=("python3", "-c", probe)),
         served_name=checked_name(service.model, "model"),
         environment=_environment(service, hardware),
-        mounts=(MODELS_MOUNT, Mount(source="cache", name="vllm-cache", target="/home/vllm/.cache", read_only=False)),
+        mounts=(MODELS_MOUNT, Mount(source="cache", name="vllm-cache", target=CACHE_FOLDER, read_only=False)),
         own_bytes=PROCESS_BYTES + RANK_BYTES * (ranks - 1) + (SHM_BYTES_PER_RANK * ranks if ranks > 1 else 0),
         engine_s=ENGINE_START_S,
         entrypoint_words=2,
@@ -248,6 +251,8 @@ def _environment(service: Service, hardware: Hardware) -> dict[str, str]:
     """Offline, silent to the maker, and with its caches on a volume."""
     values = {
         "HF_HUB_OFFLINE": "1",
+        "HF_HOME": f"{CACHE_FOLDER}/huggingface",
+        "VLLM_CACHE_ROOT": f"{CACHE_FOLDER}/vllm",
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
         "VLLM_MAX_N_SEQUENCES": "64",
