@@ -147,8 +147,14 @@ class Catalog:
 
     def device(self, name: str) -> Device:
         """The GPU, Apple chip, processor or platform of that name. Raises UnknownName, UsageError (several fit)."""
-        found = self._device_index.find(name)
-        return found if found is not None else device_names.processor(name, self.cpu_series(name), self.devices.values())
+        found = self._device_index.find(name, loosely=False)
+        series = self.cpu_series(name) if found is None else None
+        if series is not None:
+            return device_names.processor(name, series)
+        found = found or self._device_index.find(name)
+        if found is None:
+            raise device_names.unknown_device(name, self._device_index.variants(name), self.devices.values())
+        return found
 
     def find_device(self, name: str, memory_bytes: int | None = None) -> Device | None:
         """The GPU of that driver name, or None; memory decides between variants, unclear stays None."""

@@ -9,13 +9,14 @@ from typing import NamedTuple
 
 from planner.catalog.records import CpuSeries, Device
 from planner.errors import UnknownName, UsageError
-from planner.units import GIB
+from planner.units import GIB, format_gib
 
 # Words that tell nothing between devices: vendors, brands, and what drivers append.
 _NOISE = frozenset(
     "nvidia amd intel apple corporation inc geforce radeon instinct tesla graphics graphic gpu igpu card generation edition "
     "workstation with design core cores r tm hbm2 hbm2e hbm3 hbm3e unified memory silicon".split()
 )
+_BRANDS = frozenset({"rtx", "gtx", "rx", "arc"})
 _MARKS = re.compile(r"\((?:r|tm|c)\)|[®™]", re.IGNORECASE)
 _MEMORY = re.compile(r"(?<![a-z0-9.])([0-9]{1,4})\s*-?\s*g(?:i?b)?(?![a-z0-9])")
 _CORES = re.compile(r"(?<![a-z0-9])([0-9]{1,3})\s*-?\s*c(?:ores?)?(?![a-z0-9])")
@@ -71,12 +72,13 @@ class DeviceIndex:
 
     @cached_property
     def _literal(self) -> dict[str, Device]:
-        names = {_squeezed(name): device for device in self._devices for name in (*device.aliases, device.name, device.id)}
-        return {key: device for key, device in names.items() if key}
+        return {_squeezed(name): each for each in self._devices for name in (*each.aliases, each.id, each.name)}
 
-    def find(self, name: str) -> Device | None:
-        """The device of that name, None when no name is like it. Raises UsageError when several fit equally."""
-        fitting = self._fitting(name, None)
+    def find(self, name: str, *, loosely: bool = True) -> Device | None:
+        """The device of that name, None when no name is like it; strictly, a part of a name is not enough.
+
+        Raises UsageError when several fit equally."""
+        fitting = self._fitting(name, None, loosely=loosely)
         if len(fitting) > 1:
             listed = ", ".join(device.name for device in fitting[:12])
             raise UsageError(f"{name!r} fits several devices: {listed}", hint="write the full name of one of them")
@@ -84,28 +86,41 @@ class DeviceIndex:
 
     def guess(self, name: str, memory_bytes: int | None) -> Device | None:
         """The device of a name that a driver reports; `Navi 31 [RX 7900 XT/7900 XTX]` names several, memory decides."""
-        for spelling in (name, *alternatives(name)):
-            fitting = self._fitting(spelling, memory_bytes)
-            if len(fitting) == 1:
-                return fitting[0]
-        every = {device.id: device for spelling in alternatives(name) for device in self._fitting(spelling, None)}
-        nearest = _nearest_memory(tuple(every.values()), memory_bytes)
-        return nearest[0] if len(nearest) == 1 else None
+        spellings = alternatives(name)
+        if len(spellings) == 1:
+            fitting = self._fitting(spellings[0], memory_bytes) or self._fitting(_MEMORY.sub(" ", name.casefold()), None)
+        else:
+            every = {device.id: device for each in spellings for device in self._fitting(each, None)}
+            fitting = _nearest_memory(tuple(every.values()), memory_bytes)
+        return fitting[0] if len(fitting) == 1 else None
 
-    def _fitting(self, name: str, memory_bytes: int | None) -> tuple[Device, ...]:
+    def variants(self, name: str) -> tuple[Device, ...]:
+        """The devices of the same words but other memory or cores than the name asks for."""
+        words = name_parts(name).words
+        return tuple({known.device.id: known.device for known in self._known if known.parts.words == words}.values())
+
+    def _fitting(self, name: str, memory_bytes: int | None, *, loosely: bool = True) -> tuple[Device, ...]:
         literal = self._literal.get(_squeezed(name))
-        if literal is not None:
+        if literal is not None and memory_bytes is None:
             return (literal,)
         asked = name_parts(name)
         if not asked.words:
             return ()
-        same = [known for known in self._known if known.parts.words == asked.words]
-        exact = [known for known in same if known.parts == asked]
-        for candidates in (exact, same, [known for known in self._known if asked.words < known.parts.words]):
+        tiers = self._tiers(asked)
+        if memory_bytes is not None:
+            del tiers[0]
+        for candidates in tiers if loosely else tiers[:-1]:
             found = _qualified(candidates, asked, memory_bytes)
             if found:
                 return found
-        return ()
+        return () if literal is None else (literal,)
+
+    def _tiers(self, asked: NameParts) -> list[list[_Known]]:
+        """The same words and qualifiers; the same words; the same but for RTX, RX, Arc; words of a longer name."""
+        same = [known for known in self._known if known.parts.words == asked.words]
+        unbranded = [known for known in self._known if known.parts.words - _BRANDS == asked.words]
+        longer = [known for known in self._known if asked.words < known.parts.words]
+        return [[known for known in same if known.parts == asked], same, unbranded, longer]
 
 
 def alternatives(name: str) -> tuple[str, ...]:
@@ -159,25 +174,35 @@ def _distance(device: Device, memory_bytes: int) -> float:
 
 
 def _squeezed(name: str) -> str:
-    return re.sub(r"[^a-z0-9+]+", "", _MARKS.sub("", name).casefold())
+    text = re.sub(r"^\s*(?:nvidia|amd|intel)\b", "", _MARKS.sub("", name).casefold())
+    return re.sub(r"[^a-z0-9+]+", "", text)
 
 
-def processor(name: str, series: CpuSeries | None, devices: Iterable[Device]) -> Device:
-    """A CPU as a device: `2x Xeon Gold 6138` has the memory bandwidth of both sockets.
+def unknown_device(name: str, variants: Iterable[Device], devices: Iterable[Device]) -> UnknownName:
+    """The error for a name that nothing has: near misses, or what the named device really has."""
+    sizes = [f"{each.name} ({format_gib(each.memory_bytes, 0)})" for each in variants if each.memory_bytes]
+    hint = f"known: {', '.join(sizes)}; another memory size is given with --vram" if sizes else None
+    bare = [re.sub(r"^(GeForce|Radeon|Tesla|Apple) ", "", each.name) for each in devices if each.kind != "cpu"]
+    return UnknownName("device", name, bare, hint=hint)
 
-    Raises UnknownName with near misses among devices and nothing else when the CPU is unknown too."""
-    if series is None:
-        raise UnknownName("device", name, [device.name for device in devices])
+
+def processor(name: str, series: CpuSeries) -> Device:
+    """A CPU as a device: `2x Xeon Gold 6138` has the memory bandwidth of both sockets."""
     sockets = re.match(r"\s*([1-9])\s*x\s", name)
     count = int(sockets[1]) if sockets else 1
     per_socket = series.socket_bandwidth_bytes_per_s
     return Device(
         id=series.id if count == 1 else f"{count}x-{series.id}",
         name=series.name if count == 1 else f"{count}x {series.name}",
-        vendor=series.id.partition("-")[0],
+        vendor=_vendor(series),
         kind="cpu",
         memory_type=series.memory_type,
         bandwidth_bytes_per_s=None if per_socket is None else per_socket * count,
         note="theoretical: channels x 8 bytes x MT/s of every socket",
         source=series.source,
     )
+
+
+def _vendor(series: CpuSeries) -> str:
+    """The first word of the source, which names who published the figures."""
+    return series.source.partition(" ")[0]
