@@ -13,7 +13,8 @@ A family file is a mapping with `family`, `vendor`, optional `defaults` and `mod
 
 Merge rule: an entry takes every key of `defaults` that it does not have; where both hold a mapping, the same rule
 applies inside it. A list or a value of the entry replaces the default's, `null` drops it. `family` and `vendor`
-go to every model that does not say its own. A file that is a plain list holds complete entries (a person's own)."""
+go to every model that does not say its own. `layer_kinds` may be one line, `sliding*5 full`. A file that is a plain
+list holds complete entries (a person's own)."""
 
 from __future__ import annotations
 
@@ -64,7 +65,16 @@ def model_entries(document: object, name: str) -> list[dict[str, object]]:
             hint = f"did you mean {', '.join(matches)}?" if matches else f"known: {', '.join(_FAMILY_KEYS)}"
             raise CatalogError(f"{name}: {key}: unknown key", hint=hint)
     shared = _shared(document, name)
-    return [_merged(shared, entry) for entry in entries(document["models"], f"{name}: models")]
+    merged = (_merged(shared, entry) for entry in entries(document["models"], f"{name}: models"))
+    return [_with_kinds_split(entry) for entry in merged]
+
+
+def _with_kinds_split(entry: dict[str, object]) -> dict[str, object]:
+    """`layer_kinds` may be written as one line: `sliding*5 full`."""
+    arch = entry.get("architecture")
+    if isinstance(arch, Mapping) and isinstance(arch.get("layer_kinds"), str):
+        return {**entry, "architecture": {**arch, "layer_kinds": str(arch["layer_kinds"]).split()}}
+    return entry
 
 
 def _shared(document: Mapping[str, object], name: str) -> dict[str, object]:

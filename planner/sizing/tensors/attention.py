@@ -128,7 +128,7 @@ def indexer(plan: Blueprint, parts: Parts) -> None:
     parts.block(_A, "indexer.attn_k.weight", (hidden, index.head_dim), layers)
     parts.block(_A, "indexer.attn_q_b.weight", (rank, index.heads * index.head_dim), layers)
     if plan.has("indexer_pool"):
-        parts.block(_A, "indexer.pool_ape.weight", (index.head_dim, plan.extra("indexer_pool")), layers)
+        parts.block(_A, "indexer.pool_ape.weight", (index.head_dim, plan.number("indexer_pool")), layers)
         parts.block(_A, "indexer.pool_gate.weight", (hidden, index.head_dim), layers)
 
 

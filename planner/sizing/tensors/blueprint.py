@@ -114,7 +114,7 @@ class Blueprint:
         """Elements of one value head."""
         return self.arch.v_head_dim or self.head_dim(kind)
 
-    def extra(self, name: str) -> int:
+    def number(self, name: str) -> int:
         """A number of `extras`; raises CatalogError when a trait needs one that is missing."""
         try:
             return self.arch.extras[name]

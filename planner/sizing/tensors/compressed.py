@@ -17,7 +17,7 @@ def compressed_attention(plan: Blueprint, parts: Parts) -> None:
     """Tensors of all attention layers of the family."""
     arch, hidden = plan.arch, plan.arch.hidden_size
     layers, heads, head = plan.every_layer, arch.heads or 0, arch.head_dim or 0
-    rank, groups, out_rank = plan.extra("q_lora_rank"), plan.extra("o_groups"), plan.extra("o_lora_rank")
+    rank, groups, out_rank = plan.number("q_lora_rank"), plan.number("o_groups"), plan.number("o_lora_rank")
     parts.block(_A, "attn_sinks.weight", (heads,), layers)
     parts.block(_A, "attn_q_a.weight", (hidden, rank), layers)
     parts.block(_N, "attn_q_a_norm.weight", (rank,), layers)

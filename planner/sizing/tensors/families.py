@@ -9,8 +9,8 @@ Attention: `qk_norm` (per head), `qk_norm_full` (over the whole width), `qkv_bia
 element or per head), `sinks`, `sliding_sinks`, `k_is_v_on_full`, `shared_kv_has_no_weights`.
 Feed-forward: `ungated`, `fused_gate_up`, `fused_expert_gate_up`, `router_bias` (selection bias per expert),
 `router_linear_bias`, `expert_bias`, `shared_gate`, `experts_beside_dense`.
-Prediction layers: `gguf_mtp` (kept by the GGUF conversion), `mtp_embeddings` (copies of embedding and head), `mtp_head`,
-`mtp_no_head_norm`, `mtp_dense`, `mtp:sliding` (their attention kind).
+Prediction layers: `gguf_mtp` (kept by the GGUF conversion), `mtp_embeddings` (copies of embedding and head),
+`mtp_head`, `mtp_no_head_norm`, `mtp_dense`, `mtp:sliding` (their attention kind).
 Others are named where they are used. Sources: llama.cpp's tensor tables, transformers' model classes."""
 
 from __future__ import annotations

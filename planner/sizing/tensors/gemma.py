@@ -13,9 +13,9 @@ def per_layer_inputs(plan: Blueprint, parts: Parts) -> None:
     """A second embedding row per token and layer, looked up (never multiplied) and mixed into each block."""
     if not plan.has("per_layer_inputs"):
         return
-    hidden, width = plan.arch.hidden_size, plan.extra("per_layer_width")
+    hidden, width = plan.arch.hidden_size, plan.number("per_layer_width")
     total = width * plan.arch.layers
-    parts.single(Role.LOOKUP, "per_layer_token_embd.weight", (total, plan.extra("per_layer_vocabulary")))
+    parts.single(Role.LOOKUP, "per_layer_token_embd.weight", (total, plan.number("per_layer_vocabulary")))
     parts.single(_O, "per_layer_model_proj.weight", (hidden, total))
     parts.single(_N, "per_layer_proj_norm.weight", (width,))
     parts.block(_O, "inp_gate.weight", (hidden, width), plan.every_layer)
@@ -27,7 +27,7 @@ def alternating_updates(plan: Blueprint, parts: Parts) -> None:
     """AltUp: several copies of the hidden state, one of them updated per block, the others predicted."""
     if not plan.has("altup"):
         return
-    hidden, copies, layers = plan.arch.hidden_size, plan.extra("altup_inputs"), plan.every_layer
+    hidden, copies, layers = plan.arch.hidden_size, plan.number("altup_inputs"), plan.every_layer
     parts.single(_O, "altup_proj.weight", (hidden, hidden, copies - 1))
     parts.single(_O, "altup_unembd_proj.weight", (hidden, hidden, copies - 1))
     parts.block(_O, "altup_correct_coef.weight", (copies, copies), layers)
@@ -35,7 +35,7 @@ def alternating_updates(plan: Blueprint, parts: Parts) -> None:
     parts.block(_O, "altup_predict_coef.weight", (copies, copies * copies), layers)
     parts.block(_O, "altup_router.weight", (hidden, copies), layers)
     parts.block(_N, "altup_router_norm.weight", (hidden,), layers)
-    rank = plan.extra("laurel_rank")
+    rank = plan.number("laurel_rank")
     parts.block(_O, "laurel_l.weight", (hidden, rank), layers)
     parts.block(_O, "laurel_r.weight", (rank, hidden), layers)
     parts.block(_N, "laurel_post_norm.weight", (hidden,), layers)

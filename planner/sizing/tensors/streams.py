@@ -1,5 +1,5 @@
-"""Residual streams wider than one: hyper-connections (DeepSeek-V4, GLM-5-Next) and the gated residuals, n-gram tables and
-block indexer of Qwen4-Exp. Shapes: the transformers classes of the same names."""
+"""Residual streams wider than one: hyper-connections (DeepSeek-V4, GLM-5-Next), attention residuals (Kimi-K3), the
+gated residuals and n-gram tables of Qwen4-Exp; and indexers over ordinary keys. Shapes: transformers' classes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def hyper_connections(plan: Blueprint, parts: Parts) -> None:
     one per stream in, one per stream out, and a matrix between them. `hyper_head` ends in a mixer of its own."""
     if not plan.has("hyper_connections"):
         return
-    streams = plan.extra("hyper_connections")
+    streams = plan.number("hyper_connections")
     mixed, width = (2 + streams) * streams, streams * plan.arch.hidden_size
     for half in ("attn", "ffn"):
         parts.block(_O, f"hc_{half}_fn.weight", (width, mixed), plan.every_layer)
@@ -48,10 +48,10 @@ def gated_residuals(plan: Blueprint, parts: Parts) -> None:
     they hold the norms, so the blocks have none."""
     if not plan.has("gated_residuals"):
         return
-    width, rank = plan.extra("hyper_connections") * plan.arch.hidden_size, plan.extra("hyper_rank")
+    width, rank = plan.number("hyper_connections") * plan.arch.hidden_size, plan.number("hyper_rank")
     for half in ("attn", "ffn"):
         _gate(parts, f"hc_{half}", width, rank, plan.every_layer)
-        parts.block(_O, f"hc_{half}_inject.weight", (width, plan.extra("hyper_connections")), plan.every_layer)
+        parts.block(_O, f"hc_{half}_inject.weight", (width, plan.number("hyper_connections")), plan.every_layer)
     parts.single(_N, "output_hc_norm.weight", (width,))
     parts.single(_O, "output_hc_down.weight", (width, rank))
     parts.single(_O, "output_hc_up.weight", (rank, width))
@@ -70,15 +70,15 @@ def ngram_tables(plan: Blueprint, parts: Parts) -> None:
     read by row, so it may lie in slow memory."""
     if not plan.has("ngram_tables"):
         return
-    hidden, streams = plan.arch.hidden_size, plan.extra("hyper_connections")
-    layers, width = (plan.extra("ngram_layer"),), plan.extra("ngram_width")
-    row = width // plan.extra("ngram_heads")
-    parts.single(Role.LOOKUP, "ngram_embd.weight", (row, plan.extra("ngram_rows")))
+    hidden, streams = plan.arch.hidden_size, plan.number("hyper_connections")
+    layers, width = (plan.number("ngram_layer"),), plan.number("ngram_width")
+    row = width // plan.number("ngram_heads")
+    parts.single(Role.LOOKUP, "ngram_embd.weight", (row, plan.number("ngram_rows")))
     parts.block(_O, "ngram_key.weight", (width, streams * hidden), layers)
     parts.block(_O, "ngram_value.weight", (width, hidden), layers)
     for norm in ("key", "query", "conv"):
         parts.block(_N, f"ngram_{norm}_norm.weight", (streams * hidden,), layers)
-    parts.block(_O, "ngram_conv1d.weight", (plan.extra("ngram_conv"), streams * hidden), layers)
+    parts.block(_O, "ngram_conv1d.weight", (plan.number("ngram_conv"), streams * hidden), layers)
 
 
 def block_indexer(plan: Blueprint, parts: Parts) -> None:
