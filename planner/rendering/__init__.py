@@ -1,1 +1,83 @@
-"""A plan made files: launch descriptions laid out by templates."""
+"""A plan as files: `render(plan, catalog, target)` gives a bundle, `planner.rendering.write` puts it on disk.
+
+Pure: the same plan, catalog and templates give the same bytes, on any machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from planner.errors import UsageError, near_misses
+from planner.planning.plan import Plan
+from planner.rendering.bundle import TARGETS, Bundle, CannotServe, RenderOptions
+from planner.rendering.compose import render_compose
+from planner.rendering.deployment import Catalog, Deployment, Unit, deploy, plan_units
+from planner.rendering.header import header_lines, manifest_name, manifest_text
+from planner.rendering.launch import render_launch
+from planner.rendering.launchd import render_launchd
+from planner.rendering.readme import readme_text
+from planner.rendering.systemd import render_systemd
+from planner.rendering.templates import TemplateSet
+
+__all__ = ["TARGETS", "Bundle", "RenderOptions", "lay_out", "render"]
+
+_Layout = Callable[[Deployment, TemplateSet, tuple[str, ...]], Bundle]
+_LAYOUTS: dict[str, _Layout] = {
+    "launch": render_launch,
+    "compose": render_compose,
+    "systemd": render_systemd,
+    "launchd": render_launchd,
+}
+
+
+def render(plan: Plan, catalog: Catalog, target: str, options: RenderOptions = RenderOptions()) -> Bundle:  # noqa: B008 - frozen
+    """The files that start `plan` on `target` (`launch`, `compose`, `systemd`, `launchd`, or `all` of those that can).
+
+    Raises RenderError when the target cannot serve the plan (naming those that can) or when a file would not say
+    what was planned; UsageError for an unknown target.
+    """
+    _check_target(target)
+    return lay_out(plan, plan_units(plan, catalog), target, options)
+
+
+def lay_out(plan: Plan, units: tuple[Unit, ...], target: str, options: RenderOptions = RenderOptions()) -> Bundle:  # noqa: B008 - frozen
+    """As `render`, with the launches given."""
+    _check_target(target)
+    deployment = deploy(plan, units, options)
+    if target == "all":
+        return _every_target(deployment)
+    return _one_target(deployment, target)
+
+
+def _check_target(target: str) -> None:
+    known = (*TARGETS, "all")
+    if target not in known:
+        close = near_misses(target, known)
+        raise UsageError(
+            f"unknown target {target!r}",
+            hint=f"did you mean {close[0]}?" if close else f"targets: {', '.join(known)}",
+        )
+
+
+def _one_target(deployment: Deployment, target: str) -> Bundle:
+    templates = TemplateSet(target, deployment.options.templates)
+    header = header_lines(target, deployment.plan, templates.digest, deployment.options)
+    bare = _LAYOUTS[target](deployment, templates, header)
+    files = {**bare, "README.md": readme_text(deployment, target, templates, header, bare)}
+    files[manifest_name(target)] = manifest_text(target, deployment.plan, templates.digest, files, bare.scripts)
+    return Bundle(target, bare.main, files, bare.scripts)
+
+
+def _every_target(deployment: Deployment) -> Bundle:
+    bundles: list[Bundle] = []
+    faults: list[CannotServe] = []
+    for target in TARGETS:
+        try:
+            bundles.append(_one_target(deployment, target))
+        except CannotServe as fault:
+            faults.append(fault)
+    if not bundles:
+        raise faults[0]
+    files = {f"{b.target}/{path}": text for b in bundles for path, text in b.items()}
+    scripts = frozenset(f"{b.target}/{path}" for b in bundles for path in b.scripts)
+    return Bundle("all", f"{bundles[0].target}/{bundles[0].main}", files, scripts)

@@ -1,0 +1,297 @@
+"""Target `compose`: one container per process, the key in a file secret, only what must be open is published."""
+
+from __future__ import annotations
+
+import msgspec
+
+from planner.errors import RenderError
+from planner.rendering import compose_check, compose_devices, compose_jobs
+from planner.rendering.bundle import Bundle, CannotServe
+from planner.rendering.deployment import Deployment, Instance, Unit, cpu_list
+from planner.rendering.downloads import downloads
+from planner.rendering.placing import Folders, Word, argv, environment
+from planner.rendering.quoting import compose_scalar
+from planner.rendering.router import router_config, router_files
+from planner.rendering.templates import TemplateSet
+from planner.rendering.words import key_wrapper, resolved
+from planner.servers.records import Mount
+
+FOLDERS = Folders(
+    models=Word(text="/models/"),
+    config=Word(text="/config/"),
+    key=Word(text="/run/secrets/api_key"),
+    cache=Word(text="/cache/"),
+    mounts=True,
+)
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - inside the container's own network
+
+# The owner of the models folder, as a quoted Compose value.
+OWNER = '"${PLANNER_UID:-1000}:${PLANNER_GID:-1000}"'
+
+# What the images start with (their Dockerfiles), needed only where something must run in front of it.
+_ENTRYPOINTS = {
+    "llama-server": ("/app/llama-server",),
+    "vllm": ("vllm", "serve"),
+    "ollama": ("/bin/ollama",),
+    "localai": ("/entrypoint.sh",),
+}
+# Servers that compile kernels at start: where they write them, which must also be executable.
+_COMPILERS = {"vllm": ("/home/vllm/.triton", "/home/vllm/.config")}
+# LocalAI unpacks its backends beside itself.
+_WRITES_ANYWHERE = ("localai",)
+
+
+class Container(msgspec.Struct, frozen=True, kw_only=True):
+    """One process as the template lays it out; texts are plain unless they say otherwise."""
+
+    name: str
+    unit: str
+    image: str
+    digest_unknown: bool
+    entrypoint: tuple[str, ...]
+    command: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...]
+    user: str | None  # already quoted
+    port: int
+    publish: compose_devices.Publish | None
+    network: str
+    volumes: tuple[compose_devices.Volume, ...]
+    secrets: tuple[str, ...]
+    devices: tuple[str, ...]
+    groups: tuple[str, ...]
+    gpu: compose_devices.GpuRequest | None
+    memory: str | None
+    shm: str | None
+    cpuset: str | None
+    slice: str | None
+    locks_memory: bool
+    health: tuple[str, ...]
+    start_seconds: int
+    read_only: bool
+    tmpfs: tuple[str, ...]
+    capabilities: tuple[str, ...]
+
+
+def models_source(deployment: Deployment) -> str:
+    """The models folder on the host, as a quoted Compose value."""
+    fixed = deployment.options.models_dir
+    return '"${PLANNER_MODELS_DIR:-./models}"' if fixed is None else compose_scalar(fixed)
+
+
+def _image(deployment: Deployment, unit: Unit) -> tuple[str, bool]:
+    reference = unit.launch.image
+    if reference is None:
+        raise CannotServe(
+            f"{unit.service.server} has no container image for {unit.launch.backend}",
+            hint="render launch or systemd instead",
+        )
+    if "@" not in reference and unit.image is not None and unit.image.digest is not None:
+        reference = f"{reference}@{unit.image.digest}"
+    tag = reference.partition("@")[0].rpartition("/")[2].partition(":")[2]
+    if "@" not in reference and tag in ("", "latest"):
+        raise RenderError(f"image {reference} of {unit.name} names no version", hint="pin a tag in the catalog")
+    if "@" not in reference and deployment.options.require_digests:
+        raise RenderError(f"no digest is known for {reference}", hint="add it to the catalog's servers.yaml")
+    return reference, "@" not in reference
+
+
+def _front(unit: Unit, instance: Instance) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What must run before the server in its container, and the capabilities for it."""
+    launch = unit.launch
+    words: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
+    if launch.numa == "interleave" and unit.image is not None and "numactl" in unit.image.programs:
+        nodes = ",".join(map(str, instance.nodes)) or "all"
+        words, capabilities = ("numactl", f"--interleave={nodes}", "--"), ("SYS_NICE",)
+    if launch.secret_environment:
+        names = [name for name, _ in launch.secret_environment]
+        words += resolved(key_wrapper(names, "/run/secrets/api_key"), {})
+    return words, capabilities
+
+
+def _command(unit: Unit, instance: Instance) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Entrypoint (empty: the image's own), command, capabilities."""
+    port = Word(text=str(unit.launch.port))
+    words = resolved(argv(unit, FOLDERS, EVERYWHERE, port), {})
+    rest = words[unit.launch.image_entrypoint_words :]
+    front, capabilities = _front(unit, instance)
+    if not front:
+        return (), rest, ()
+    return (*front, *_ENTRYPOINTS.get(unit.service.server, words[:1])), rest, capabilities
+
+
+def _volume(deployment: Deployment, unit: Unit, mount: Mount) -> compose_devices.Volume | None:
+    if mount.source == "models":
+        # Always /models: an image's own place may lie below a home that another user cannot enter.
+        source = models_source(deployment)
+        return compose_devices.Volume(type="bind", source=source, target="/models", read_only=mount.read_only)
+    if mount.source == "cache":
+        source, kind = compose_scalar(f"planner-{unit.name}-{mount.name}"), "volume"
+    elif mount.source == "config":
+        source, kind = compose_scalar(f"./config/{mount.name}"), "bind"
+    else:
+        return None
+    return compose_devices.Volume(type=kind, source=source, target=mount.target, read_only=mount.read_only)
+
+
+def _volumes(deployment: Deployment, unit: Unit) -> tuple[compose_devices.Volume, ...]:
+    launch = unit.launch
+    found = [volume for mount in launch.mounts if (volume := _volume(deployment, unit, mount)) is not None]
+    targets = {volume.target for volume in found}
+    uses_models = launch.models_environment or any(a.kind == "models" for a in launch.argv)
+    if uses_models and "/models" not in targets:
+        found.append(compose_devices.Volume(type="bind", source=models_source(deployment), target="/models"))
+    if any(a.kind == "config" for a in launch.argv) and "/config" not in targets:
+        found.append(compose_devices.Volume(type="bind", source='"./config"', target="/config"))
+    return tuple(found)
+
+
+def _secrets(unit: Unit) -> tuple[str, ...]:
+    launch = unit.launch
+    reads = launch.secret_environment or any(a.kind == "secret" for a in launch.argv)
+    return ("api_key",) if reads or any(m.source == "secret" for m in launch.mounts) else ()
+
+
+def _user(unit: Unit, volumes: tuple[compose_devices.Volume, ...]) -> str | None:
+    if any(volume.type == "bind" and not volume.read_only for volume in volumes):
+        return OWNER
+    user = unit.image.user if unit.image else None
+    return None if user is None or user in ("0", "root", "0:0") else compose_scalar(user)
+
+
+def _tmpfs(unit: Unit) -> tuple[str, ...]:
+    compiled = _COMPILERS.get(unit.service.server)
+    if compiled is None:
+        return ("/tmp",)  # noqa: S108 - the container's own
+    return tuple(f"{path}:exec,mode=1777" for path in ("/tmp", *compiled))  # noqa: S108
+
+
+def container(deployment: Deployment, unit: Unit, instance: Instance) -> Container:
+    """One process of a unit as a container."""
+    launch = unit.launch
+    image, digest_unknown = _image(deployment, unit)
+    entrypoint, command, capabilities = _command(unit, instance)
+    volumes = _volumes(deployment, unit)
+    settings = environment(unit, FOLDERS, EVERYWHERE, Word(text=str(launch.port)))
+    user = _user(unit, volumes)
+    home = (("HOME", "/tmp"),) if user == OWNER else ()  # noqa: S108 - a user without a home in the image
+    published = None
+    if deployment.router is None:
+        published = compose_devices.publish(deployment.options.bind, instance.port, f"{instance.name}")
+    bound = launch.numa == "bind" and bool(instance.nodes)
+    return Container(
+        name=instance.name,
+        unit=unit.name,
+        image=image,
+        digest_unknown=digest_unknown,
+        entrypoint=entrypoint,
+        command=command,
+        environment=(*home, *((s.name, s.value.text) for s in settings)),
+        user=user,
+        port=launch.port,
+        publish=published,
+        network="edge" if deployment.router is None else "backend",
+        volumes=volumes,
+        secrets=_secrets(unit),
+        devices=compose_devices.devices(deployment, unit),
+        groups=compose_devices.groups(deployment, unit),
+        gpu=compose_devices.gpu_request(deployment, unit),
+        memory=f"{launch.memory_bytes}b" if launch.memory_bytes else None,
+        shm=f"{launch.shm_bytes}b" if launch.shm_bytes else None,
+        cpuset=cpu_list(instance.cpus) or None,
+        slice=slice_name(instance.nodes) if bound else None,
+        locks_memory=launch.locks_memory,
+        health=launch.health.argv or (),
+        start_seconds=launch.start_seconds,
+        read_only=unit.service.server not in _WRITES_ANYWHERE,
+        tmpfs=_tmpfs(unit),
+        capabilities=capabilities,
+    )
+
+
+def slice_name(nodes: tuple[int, ...]) -> str:
+    """The slice that binds memory to NUMA nodes (a hyphen would make it another slice's child)."""
+    return f"planner-numa{'_'.join(map(str, nodes))}.slice"
+
+
+def _router_values(deployment: Deployment, containers: tuple[Container, ...], digest: str) -> dict[str, object] | None:
+    if deployment.router is None:
+        return None
+    named = {endpoint.service for endpoint in deployment.router.endpoints}
+    return {
+        "image": f"planner-router:{digest}",
+        "port": deployment.router.port,
+        "publish": compose_devices.publish(deployment.options.bind, deployment.router.port, "router"),
+        "depends_on": [
+            (c.name, "service_healthy" if c.health else "service_started") for c in containers if c.unit in named
+        ],
+    }
+
+
+def _slices(containers: tuple[Container, ...], deployment: Deployment) -> dict[str, dict[str, str]]:
+    found = {}
+    for unit in deployment.units:
+        for instance in deployment.instances(unit):
+            if any(c.name == instance.name and c.slice for c in containers):
+                nodes = ",".join(map(str, instance.nodes))
+                found[slice_name(instance.nodes)] = {"nodes": nodes, "cpus": cpu_list(instance.cpus)}
+    return found
+
+
+def _warnings(deployment: Deployment, containers: tuple[Container, ...]) -> tuple[str, ...]:
+    interleaved = [
+        c.name
+        for c, u in ((c, u) for c in containers for u in deployment.units if u.name == c.unit)
+        if u.launch.numa == "interleave" and not c.capabilities
+    ]
+    return tuple(
+        f"{name} is planned with memory interleaved over NUMA nodes, which Compose cannot ask for: the image has no"
+        " numactl. Render systemd or launch for it, or expect less bandwidth."
+        for name in interleaved
+    )
+
+
+def render_compose(deployment: Deployment, templates: TemplateSet, header: tuple[str, ...]) -> Bundle:
+    """compose.yaml with everything that it mounts, builds or reads. Raises RenderError when Compose cannot serve it."""
+    if any(unit.launch.backend == "metal" for unit in deployment.units):
+        raise CannotServe(
+            "containers cannot use an Apple GPU, so compose cannot serve this plan", hint="render launch or launchd"
+        )
+    containers = tuple(container(deployment, u, i) for u in deployment.units for i in deployment.instances(u))
+    prepares = compose_jobs.prepares(deployment, containers)
+    pulled = downloads(deployment)
+    volumes = sorted({v.source for c in containers for v in c.volumes if v.type == "volume"})
+    secrets = ["api_key"] if deployment.router or any(c.secrets for c in containers) else []
+    values = {
+        "header": header,
+        "name": "planner",
+        "warnings": _warnings(deployment, containers),
+        "s": None,
+        "services": containers,
+        "router": _router_values(deployment, containers, templates.digest),
+        "pull": {"image": f"planner-pull:{templates.digest}", "models": models_source(deployment)} if pulled else None,
+        "prepares": prepares,
+        "internal": deployment.router is not None,
+        "volumes": volumes,
+        "secrets": secrets,
+    }
+    text = templates.fill("compose/compose.yaml.j2", values)
+    compose_check.check(text, containers)
+    files = {"compose.yaml": text}
+    for unit in deployment.units:
+        files |= {f"config/{file.path}": file.text for file in unit.launch.config_files}
+    for name, slice_values in _slices(containers, deployment).items():
+        files[f"slices/{name}"] = templates.fill("compose/numa.slice.j2", {"header": header, **slice_values})
+    variables = compose_devices.variables(deployment, containers, bool(pulled))
+    files[".env.example"] = templates.fill("compose/env.example.j2", {"header": header, "variables": variables})
+    files |= compose_jobs.pull_files(deployment, templates, header)
+    files |= compose_jobs.prepare_files(deployment, templates, header)
+    if deployment.router is not None:
+        files |= router_files(templates, header)
+        docker = {"header": header, "port": deployment.router.port}
+        files["router/Dockerfile"] = templates.fill("router/Dockerfile.j2", docker)
+        ports = {i.name: u.launch.port for u in deployment.units for i in deployment.instances(u)}
+        files["config/router.json"] = router_config(
+            deployment, "/run/secrets/api_key", lambda i: f"http://{i.name}:{ports[i.name]}"
+        )
+    return Bundle("compose", "compose.yaml", files)

@@ -1,0 +1,158 @@
+"""README.md of a bundle: how a person brings it up, checks it, uses it, and takes it down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from planner.rendering import launchd, systemd
+from planner.rendering.deployment import Deployment, Instance, Unit, reachable
+from planner.rendering.downloads import Download, downloads, local_files
+from planner.rendering.header import render_command
+from planner.rendering.quoting import shell_word
+from planner.rendering.router import served_name
+from planner.rendering.templates import TemplateSet
+from planner.servers.records import Launch
+from planner.speed.records import Range
+from planner.units import format_gib, format_rate, format_tokens
+
+_VARIABLE = '"${PLANNER_MODELS_DIR:-$HOME/.local/share/planner/models}"'
+
+
+def models_folder(deployment: Deployment, target: str) -> str:
+    """The models folder as a shell word on that target."""
+    if deployment.options.models_dir is not None:
+        return shell_word(deployment.options.models_dir)
+    if target == "compose":
+        return '"${PLANNER_MODELS_DIR:-./models}"'
+    if target == "systemd":
+        return systemd.MODELS_PATH
+    return f"{launchd.ROOT}/models" if target == "launchd" else _VARIABLE
+
+
+def _rate(value: Range | None) -> str:
+    if value is None:
+        return "unknown"
+    return f"{format_rate(value.expected)} ({format_rate(value.low)} to {format_rate(value.high)})"
+
+
+def _seconds(value: Range | None) -> str:
+    if value is None:
+        return "unknown"
+    return " ".join((f"{value.expected:.2g} s", f"({value.low:.2g} to {value.high:.2g} s)"))
+
+
+def _service(unit: Unit) -> dict[str, object]:
+    service, speed = unit.service, unit.service.speed
+    return {
+        "name": unit.name,
+        "role": service.role,
+        "model": service.model_name,
+        "quant": service.quant,
+        "server": service.server,
+        "placement": service.placement.text or service.placement.kind,
+        "context": format_tokens(service.context),
+        "parallel": service.parallel,
+        "memory": format_gib(service.footprint.total_bytes),
+        "limit": format_gib(unit.launch.memory_bytes),
+        "decode": _rate(speed.decode_tokens_per_s),
+        "prefill": _rate(speed.prefill_tokens_per_s),
+        "ttft": _seconds(speed.ttft_s),
+        "aggregate": _rate(speed.aggregate_tokens_per_s),
+        "start_seconds": unit.launch.start_seconds,
+        "instances": unit.launch.instances,
+    }
+
+
+def _download(download: Download, models: str) -> dict[str, str | None]:
+    folder = models + (f"/{shell_word(download.folder)}" if download.folder else "")
+    words = " ".join(map(shell_word, ("hf", "download", *download.words)))
+    size = None if download.bytes is None else format_gib(download.bytes)
+    return {"command": f"{words} --local-dir {folder}", "size": size, "repo": download.repo}
+
+
+def _endpoints(deployment: Deployment) -> list[dict[str, object]]:
+    """Where a client connects: the router, or each process."""
+    host = reachable(deployment.options.bind)
+    if deployment.router is not None:
+        roles = sorted({e.role for e in deployment.router.endpoints})
+        url = f"http://{host}:{deployment.router.port}"
+        return [{"name": "router", "url": url, "health": "/health", "model": "default", "roles": roles, "key": True}]
+    return [
+        {
+            "name": instance.name,
+            "url": f"http://{host}:{instance.port}",
+            "health": unit.launch.health.path,
+            "model": served_name(unit),
+            "roles": [unit.service.role],
+            "key": unit.launch.has_key,
+        }
+        for unit in deployment.units
+        for instance in deployment.instances(unit)
+    ]
+
+
+def _numa(deployment: Deployment) -> list[dict[str, object]]:
+    return [
+        {"service": instance.name, "how": unit.launch.numa, "nodes": ",".join(map(str, instance.nodes)) or "all"}
+        for unit in deployment.units
+        for instance in deployment.instances(unit)
+        if unit.launch.numa != "none"
+    ]
+
+
+def _unit_instances(deployment: Deployment) -> list[tuple[Unit, Instance]]:
+    return [(unit, instance) for unit in deployment.units for instance in deployment.instances(unit)]
+
+
+def _starts(deployment: Deployment, target: str) -> list[str]:
+    """What is started: unit names, agent labels or scripts."""
+    pairs = _unit_instances(deployment)
+    router = deployment.router is not None
+    if target == "systemd":
+        return [systemd.instance_unit(u, i) for u, i in pairs] + (["planner-router.service"] if router else [])
+    if target == "launchd":
+        return [launchd.label(u.name) for u in deployment.units] + ([launchd.label("router")] if router else [])
+    scripts = [f"{u.name}.sh" + (f" {i.node}" if i.node is not None else "") for u, i in pairs]
+    return scripts + (["router.sh"] if router else [])
+
+
+def _needs_key(deployment: Deployment) -> bool:
+    return deployment.router is not None or any(u.launch.has_key for u in deployment.units)
+
+
+def _reads_api_key(launch: Launch) -> bool:
+    return bool(launch.secret_environment) or any(a.kind == "secret" for a in launch.argv)
+
+
+def readme_text(
+    deployment: Deployment, target: str, templates: TemplateSet, header: tuple[str, ...], files: Mapping[str, str]
+) -> str:
+    """The README of one target's bundle, next to `files`."""
+    models = models_folder(deployment, target)
+    pulled = [_download(d, models) for d in downloads(deployment)]
+    notes = [f"{u.name}: {note}" for u in deployment.units for note in u.launch.notes]
+    sources = {u.name: u.launch.download.note for u in deployment.units}
+    notes += [f"{name}: {note}" for name, note in sources.items() if note]
+    values = {
+        "header": header,
+        "target": target,
+        "models": models,
+        "services": [_service(unit) for unit in deployment.units],
+        "downloads": pulled,
+        "local_files": local_files(deployment),
+        "prepared": [u.name for u in deployment.units if u.launch.prepare],
+        "endpoints": _endpoints(deployment),
+        "router": deployment.router is not None,
+        "batch": any(u.service.role == "batch" for u in deployment.units),
+        "needs_key": _needs_key(deployment),
+        "numa": _numa(deployment),
+        "starts": _starts(deployment, target),
+        "files": sorted(files),
+        "gpus": sorted({u.launch.backend for u in deployment.units if u.launch.gpu_indexes}),
+        "notes": notes,
+        "warnings": deployment.plan.warnings,
+        "render_command": render_command(target, deployment.options),
+        "shared_memory": any(u.launch.shm_bytes for u in deployment.units),
+        "python_servers": [u.service.server for u in deployment.units if u.service.server in systemd.PYTHON_SERVERS],
+    }
+    return templates.fill("readme/README.md.j2", values)

@@ -1,0 +1,79 @@
+"""The router's files: the application as it ships, and its configuration for one target."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from planner.planning.plan import RouterEndpoint
+from planner.rendering.deployment import Deployment, Instance, Unit
+from planner.rendering.templates import TemplateSet
+
+# What a request may hold: long documents and a few inline pictures.
+MAX_BODY_BYTES = 64 * 1024 * 1024
+CONNECT_S = 5
+# How long a backend may be silent: the whole prefill of a long prompt on a CPU lies in there.
+READ_S = 1800
+QUEUE_S = 120
+# Requests that may wait per slot before the next is refused with 429.
+QUEUE_PER_SLOT = 8
+
+
+def served_name(unit: Unit) -> str:
+    """The model name that a backend wants to hear."""
+    return unit.launch.served_name or unit.service.model
+
+
+def aliases(unit: Unit, endpoint: RouterEndpoint | None) -> dict[str, str]:
+    """Names that clients may use for a unit -> the backend's own; `default` lets role and priority decide."""
+    own = served_name(unit)
+    names = (*(endpoint.models if endpoint else ()), own, unit.service.model, "default")
+    return dict.fromkeys(sorted(set(names)), own)
+
+
+def _backend(unit: Unit, instance: Instance, endpoint: RouterEndpoint, url: str, key_file: str) -> dict[str, object]:
+    flags = [argument.text for argument in unit.launch.argv]
+    scheduled = any(flags[n : n + 2] == ["--scheduling-policy", "priority"] for n in range(len(flags)))
+    slots = max(1, unit.service.parallel)
+    return {
+        "name": instance.name,
+        "role": endpoint.role,
+        "url": url,
+        "key_file": key_file if unit.launch.has_key else None,
+        "models": aliases(unit, endpoint),
+        "slots": slots,
+        "queue": slots * QUEUE_PER_SLOT,
+        "priority_field": scheduled,
+    }
+
+
+def router_config(deployment: Deployment, key_file: str, address: Callable[[Instance], str]) -> str:
+    """router.json: `address` gives the URL under which the router reaches an instance."""
+    assert deployment.router is not None
+    endpoints = {endpoint.service: endpoint for endpoint in deployment.router.endpoints}
+    backends, health = [], {}
+    for unit in deployment.units:
+        if unit.name in endpoints:
+            for instance in deployment.instances(unit):
+                backends.append(_backend(unit, instance, endpoints[unit.name], address(instance), key_file))
+                health[instance.name] = unit.launch.health.path
+    document = {
+        "key_file": key_file,
+        "fallback": True,
+        "queue_s": QUEUE_S,
+        "connect_s": CONNECT_S,
+        "read_s": READ_S,
+        "max_body_bytes": MAX_BODY_BYTES,
+        "health": health,
+        "backends": backends,
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def router_files(templates: TemplateSet, header: tuple[str, ...]) -> dict[str, str]:
+    """router.py and its pinned requirements, each under the header."""
+    comment = "".join(f"# {line}\n" for line in header)
+    return {
+        "router/router.py": comment + templates.text("router/router.py"),
+        "router/requirements.txt": comment + templates.text("router/requirements.txt"),
+    }
