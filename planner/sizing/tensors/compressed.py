@@ -23,7 +23,7 @@ def compressed_attention(plan: Blueprint, parts: Parts) -> None:
     parts.block(_N, "attn_q_a_norm.weight", (rank,), layers)
     parts.block(_A, "attn_q_b.weight", (rank, heads * head), layers)
     parts.block(_A, "attn_kv.weight", (hidden, head), layers)
-    parts.block(_N, "attn_kv_norm.weight", (head,), layers)
+    parts.block(_N, "attn_kv_a_norm.weight", (head,), layers)
     parts.block(_A, "attn_output_a.weight", (heads * head // groups, groups * out_rank), layers)
     parts.block(_A, "attn_output_b.weight", (groups * out_rank, hidden), layers)
     for kind, ratio in RATIOS.items():
@@ -46,7 +46,7 @@ def _indexer(plan: Blueprint, parts: Parts, rank: int) -> None:
     hidden, layers = plan.arch.hidden_size, plan.layers("compressed")
     parts.block(_A, "indexer.proj.weight", (hidden, index.heads), layers)
     parts.block(_A, "indexer.attn_q_b.weight", (rank, index.heads * index.head_dim), layers)
-    _compressor(parts, "indexer.compressor", hidden, index.head_dim, RATIOS["compressed"], layers)
+    _compressor(parts, "indexer_compressor", hidden, index.head_dim, RATIOS["compressed"], layers)
 
 
 def compressed_caches(plan: Blueprint) -> list[LayerCache]:

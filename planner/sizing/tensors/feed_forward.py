@@ -64,10 +64,11 @@ def _routed(plan: Blueprint, parts: Parts, moe: Moe, layers: tuple[int, ...]) ->
     hidden, role = plan.arch.hidden_size, Role.EXPERT
     inner, width, count = moe.router_latent_size or hidden, moe.intermediate_size, moe.experts
     if moe.router_latent_size:
-        parts.block(Role.FFN, "ffn_latent_down.weight", (hidden, inner), layers)
-        parts.block(Role.FFN, "ffn_latent_up.weight", (inner, hidden), layers)
-        if plan.has("latent_norm"):
-            parts.block(Role.NORM, "ffn_norm_exps.weight", (inner,), layers)
+        name = "routed" if plan.has("routed_norm") else "latent"
+        parts.block(Role.FFN, f"ffn_{name}_down.weight", (hidden, inner), layers)
+        parts.block(Role.FFN, f"ffn_{name}_up.weight", (inner, hidden), layers)
+        if plan.has("routed_norm"):
+            parts.block(Role.NORM, "ffn_routed_norm.weight", (inner,), layers)
     fused = plan.has("fused_expert_gate_up")
     if not (fused or plan.has("ungated")):
         parts.block(role, "ffn_gate_exps.weight", (inner, width, count), layers)

@@ -52,9 +52,9 @@ def gated_residuals(plan: Blueprint, parts: Parts) -> None:
     for half in ("attn", "ffn"):
         _gate(parts, f"hc_{half}", width, rank, plan.every_layer)
         parts.block(_O, f"hc_{half}_inject.weight", (width, plan.number("hyper_connections")), plan.every_layer)
-    parts.single(_N, "output_hc_norm.weight", (width,))
-    parts.single(_O, "output_hc_down.weight", (width, rank))
-    parts.single(_O, "output_hc_up.weight", (rank, width))
+    parts.single(_N, "hc_head_norm.weight", (width,))
+    parts.single(_O, "hc_head_down.weight", (width, rank))
+    parts.single(_O, "hc_head_up.weight", (rank, width))
     if plan.mtp:
         _gate(parts, "nextn.hc", width, rank, plan.mtp)
 
@@ -73,27 +73,24 @@ def ngram_tables(plan: Blueprint, parts: Parts) -> None:
     hidden, streams = plan.arch.hidden_size, plan.number("hyper_connections")
     layers, width = (plan.number("ngram_layer"),), plan.number("ngram_width")
     row = width // plan.number("ngram_heads")
-    parts.single(Role.LOOKUP, "ngram_embd.weight", (row, plan.number("ngram_rows")))
-    parts.block(_O, "ngram_key.weight", (width, streams * hidden), layers)
-    parts.block(_O, "ngram_value.weight", (width, hidden), layers)
+    parts.single(Role.LOOKUP, "ple_embd.weight", (row, plan.number("ngram_rows")))
+    parts.block(_O, "ple_key.weight", (width, streams * hidden), layers)
+    parts.block(_O, "ple_value.weight", (width, hidden), layers)
     for norm in ("key", "query", "conv"):
-        parts.block(_N, f"ngram_{norm}_norm.weight", (streams * hidden,), layers)
-    parts.block(_O, "ngram_conv1d.weight", (plan.number("ngram_conv"), streams * hidden), layers)
+        parts.block(_N, f"ple_norm_{norm}.weight", (streams * hidden,), layers)
+    parts.block(_O, "ple_conv1d.weight", (plan.number("ngram_conv"), streams * hidden), layers)
 
 
 def block_indexer(plan: Blueprint, parts: Parts) -> None:
     """Block-sparse attention with an indexer over ordinary keys (MiniMax-M3, Qwen4-Exp): its queries and one key
-    come from the hidden state. Qwen4-Exp joins both in one tensor."""
+    come from the hidden state. Qwen4-Exp's checkpoint joins both in one tensor, its GGUF file does not."""
     index = plan.arch.indexer
     if index is None or plan.arch.mla is not None or not plan.has("block_indexer"):
         return
     hidden = plan.arch.hidden_size
     layers = block_indexer_layers(plan)
-    if plan.has("indexer_joint_qk"):
-        parts.block(Role.ATTENTION, "indexer.qk_proj.weight", (hidden, (index.heads + 1) * index.head_dim), layers)
-    else:
-        parts.block(Role.ATTENTION, "indexer.q_proj.weight", (hidden, index.heads * index.head_dim), layers)
-        parts.block(Role.ATTENTION, "indexer.k_proj.weight", (hidden, index.head_dim), layers)
+    parts.block(Role.ATTENTION, "indexer.q_proj.weight", (hidden, index.heads * index.head_dim), layers)
+    parts.block(Role.ATTENTION, "indexer.k_proj.weight", (hidden, index.head_dim), layers)
     parts.block(_N, "indexer.q_norm.weight", (index.head_dim,), layers)
     parts.block(_N, "indexer.k_norm.weight", (index.head_dim,), layers)
 
