@@ -51,7 +51,7 @@ HEADERS: dict[str, dict[str, Any]] = {
              "programs": ["vllm", "python3", "curl", "bash"]},
             {"backend": "rocm", "reference": "docker.io/vllm/vllm-openai-rocm:v0.33.0",
              "programs": ["vllm", "python3", "bash"]},
-            {"backend": "cpu", "reference": "docker.io/vllm/vllm-openai-cpu:v0.33.0-x86_64",
+            {"backend": "cpu", "reference": "docker.io/vllm/vllm-openai-cpu:v0.33.0",
              "programs": ["vllm", "python3", "bash"]},
         ],
         "removed": {
@@ -107,9 +107,10 @@ HEADERS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
-# What grpc-server.cpp of LocalAI's llama-cpp backend reads from `options: ["name:value"]`, as far as it is used here.
+# What LocalAI's llama-cpp and diffusers backends read from `options: ["name:value"]`, as far as it is used here
+# (grpc-server.cpp, backend.py).
 LOCALAI_OPTIONS = ("parallel", "n_cpu_moe", "cpu_moe", "fit_params", "kv_unified", "cache_ram", "ubatch", "split_mode",
-                   "device", "pooling", "reasoning_budget", "threads_batch", "use_jinja")  # fmt: skip
+                   "device", "pooling", "reasoning_budget", "threads_batch", "use_jinja", "torch_dtype")  # fmt: skip
 
 
 def names(flag: dict[str, Any]) -> list[str]:
@@ -134,6 +135,7 @@ def config_keys(data: dict[str, Any]) -> list[str]:
         keys += [f"{inside}{name}" for name in members]
     if "model_yaml_keys" in data:
         keys += [f"options.{name}" for name in LOCALAI_OPTIONS]
+        keys.append("parameters.model")  # of the request type that the parameters embed (core/config/prediction.go)
     return sorted(set(keys))
 
 

@@ -61,7 +61,7 @@ def source(model: Model, quant: Quant) -> ModelSource | None:
 
 def launch(service: Service, model: Model, quant: Quant, hardware: Hardware, facts: ServerFacts) -> Launch:  # noqa: ARG001
     """Every size and place as planned; `--fit off`, or llama-server would shrink the context on its own."""
-    cache = prompt_cache_bytes(service, hardware)
+    cache = prompt_cache_bytes(service, hardware) if model.kind == "llm" else 0
     return framed(
         service,
         hardware,

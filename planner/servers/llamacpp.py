@@ -104,11 +104,12 @@ def total_context(service: Service) -> int:
 
 
 def batch_tokens(service: Service, model: Model) -> tuple[int, int]:
-    """Logical and physical batch. An embedding model needs the whole text in one physical batch."""
-    if model.kind != "embedding":
-        return BATCH_TOKENS, UBATCH_TOKENS
-    size = max(UBATCH_TOKENS, min(service.context, 8192))
-    return max(size, BATCH_TOKENS), size
+    """Logical and physical batch. An encoder attends in both directions and needs the whole text in one physical
+    batch; texts above 2048 tokens are refused by the server."""
+    architecture = (model.architecture.gguf or "") if model.architecture else ""
+    if model.kind == "embedding" and ("bert" in architecture or "embedding" in architecture):
+        return BATCH_TOKENS, max(UBATCH_TOKENS, min(service.context, BATCH_TOKENS))
+    return BATCH_TOKENS, UBATCH_TOKENS
 
 
 def tensor_split(service: Service) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ import json
 from msgspec.structs import replace
 
 from planner.catalog.records import Model, Quant, Sampling, ServerFacts
+from planner.errors import RenderError
 from planner.hardware.facts import Backend, Hardware
 from planner.servers import gguf, llamacpp
 from planner.servers.base import API_KEY, LOOPBACK
@@ -105,8 +106,7 @@ def source(model: Model, quant: Quant) -> ModelSource | None:
     if model.kind == "image":
         if model.repo is None:
             return None
-        repo = checked_name(model.repo, "repository")
-        return ModelSource(uri=f"hf:{repo}@main", file_names=(checked_file(repo.rpartition("/")[2]),))
+        return ModelSource(uri=f"hf:{checked_name(model.repo, 'repository')}@main")
     return gguf.hub_source(model, quant)
 
 
@@ -114,11 +114,12 @@ def launch(service: Service, model: Model, quant: Quant, hardware: Hardware, fac
     """`local-ai run` with its settings in variables and the model in one YAML file."""
     name = checked_name(service.model, "model")
     image = model.kind == "image"
-    cache = 0 if image else prompt_cache_bytes(service, hardware)
+    cache = prompt_cache_bytes(service, hardware) if model.kind == "llm" else 0
     config = ConfigFile(
         path=f"{checked_name(service.name, 'service')}.yaml",
         text=_yaml(_image_entry(service, model) if image else _text_entry(service, model, hardware, cache)),
     )
+    hub = Mount(source="cache", name="localai-hub", target="/root/.cache", read_only=False)
     start = framed(
         service,
         hardware,
@@ -132,12 +133,11 @@ def launch(service: Service, model: Model, quant: Quant, hardware: Hardware, fac
             Mount(source="cache", name="localai-backends", target="/backends", read_only=False),
             Mount(source="cache", name="localai-data", target="/data", read_only=False),
             Mount(source="cache", name="localai-configuration", target="/configuration", read_only=False),
+            *((hub,) if image else ()),
         ),
         own_bytes=SERVER_BYTES + (DIFFUSERS_BYTES if image else llamacpp.PROCESS_BYTES + cache),
         engine_s=ENGINE_START_S,
-        notes=(
-            f"fetches the {'diffusers' if image else 'llama-cpp'} backend at the first start (network needed once)",
-        ),
+        notes=_notes(image),
     )
     return replace(
         start,
@@ -146,7 +146,20 @@ def launch(service: Service, model: Model, quant: Quant, hardware: Hardware, fac
         bind_variable="LOCALAI_ADDRESS",
         models_environment=("LOCALAI_MODELS_PATH",),
         secret_environment=(("LOCALAI_API_KEY", API_KEY),),
+        download=_own_download(model) if image else service.source,
     )
+
+
+def _own_download(model: Model) -> ModelSource:
+    """The diffusers backend takes a repository id and fetches it itself: a folder it would read as a single file
+    (backend.py: `from_single_file` for whatever exists)."""
+    return ModelSource(uri=f"localai:{model.repo}", note="the backend fetches the repository at the first request")
+
+
+def _notes(image: bool) -> tuple[str, ...]:
+    backend_name = "diffusers" if image else "llama-cpp"
+    notes = (f"fetches the {backend_name} backend at the first start (network needed once)",)
+    return (*notes, "and the image pipeline at the first request") if image else notes
 
 
 def _environment(service: Service, hardware: Hardware, facts: ServerFacts, backend_name: str) -> dict[str, str]:
@@ -161,6 +174,7 @@ def _environment(service: Service, hardware: Hardware, facts: ServerFacts, backe
         "LOCALAI_DISABLE_GALLERY_ENDPOINT": "true",
         # Its guesses from file names and VRAM would override what was planned.
         "LOCALAI_DISABLE_GUESSING": "true",
+        "LOCALAI_DISABLE_HARDWARE_DEFAULTS": "true",
         "LOCALAI_MAX_ACTIVE_BACKENDS": "1",
     }
     count = threads(service, hardware)
@@ -221,12 +235,14 @@ def _parameters(sampling: Sampling) -> dict[str, float | int]:
 
 
 def _image_entry(service: Service, model: Model) -> dict[str, object]:
+    if model.repo is None:
+        raise RenderError(f"{service.name}: no repository is known for {model.id}")
     pipeline = PIPELINES.get(model.family)
     return {
         "name": service.model,
         "backend": "diffusers",
-        "f16": True,
-        "parameters": {"model": checked_file(first_file(service), "model folder")},
+        "options": ["torch_dtype:bf16"],
+        "parameters": {"model": checked_name(model.repo, "repository")},
         "diffusers": {"cuda": bool(service.placement.gpus), **({"pipeline_type": pipeline} if pipeline else {})},
     }
 

@@ -22,8 +22,9 @@ class ModelSource(Record):
     files in the models folder; exact bytes when known.
 
     `hf:REPO@REVISION` without FILE is the whole repository; `file_names` then holds the one folder that it lies
-    in. Of a split GGUF the URI names the first part, `file_names` all of them. `note`: a name that was derived
-    from the publisher's habit, not read in the repository."""
+    in. Of a split GGUF the URI names the first part, `file_names` all of them. `localai:REPO`, in a launch only:
+    the server fetches it itself. `note`: a name that was derived from the publisher's habit, not read in the
+    repository."""
 
     uri: str
     file_names: tuple[str, ...] = ()

@@ -158,7 +158,7 @@ def launch(service: Service, model: Model, quant: Quant, hardware: Hardware, fac
         own_bytes=PROCESS_BYTES + RANK_BYTES * (ranks - 1) + (SHM_BYTES_PER_RANK * ranks if ranks > 1 else 0),
         engine_s=ENGINE_START_S,
         entrypoint_words=2,
-        notes=_notes(model, quant),
+        notes=_notes(service, model, quant),
     )
     shm = SHM_BYTES_PER_RANK * ranks if ranks > 1 else GIB
     return replace(start, secret_environment=(("VLLM_API_KEY", API_KEY),), shm_bytes=shm)
@@ -266,8 +266,12 @@ def _environment(service: Service, hardware: Hardware) -> dict[str, str]:
     return values
 
 
-def _notes(model: Model, quant: Quant) -> tuple[str, ...]:
+def _notes(service: Service, model: Model, quant: Quant) -> tuple[str, ...]:
     notes = ["the key guards /v1 only: publish nothing but the router"]
+    if service.sampling.seed is not None and service.parallel > 1:
+        notes.append(
+            "the same prompt may still differ by who else is in the batch: VLLM_BATCH_INVARIANT=1 where supported"
+        )
     known = checkpoints(model).get(quant.id)
     if known and known.online:
         notes.append(f"{quant.id} is made from the 16-bit repository while loading: the download is the 16-bit size")

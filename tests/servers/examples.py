@@ -176,25 +176,27 @@ def footprint(model: Model, placement: Placement, *, weights: int = 9 * GIB, cac
     )  # fmt: skip
 
 
-def service(server: str, model: Model, quant_id: str, placement: Placement, hardware: Hardware, **more: Any) -> Service:
+def service(
+    server: str, subject: Model, quant_id: str, placement: Placement, hardware: Hardware, **more: Any
+) -> Service:
     room = SERVERS[server]
-    role = {"embedding": "embedding", "image": "image"}.get(model.kind, "interactive")
+    role = {"embedding": "embedding", "image": "image"}.get(subject.kind, "interactive")
     fields: dict[str, Any] = {
         "name": "chat",
         "role": role,
-        "model": model.id,
-        "model_name": model.name,
+        "model": subject.id,
+        "model_name": subject.name,
         "quant": quant_id,
         "server": server,
         "backend": room.backend(hardware, placement),
         "placement": placement,
-        "footprint": footprint(model, placement),
+        "footprint": footprint(subject, placement),
         "speed": Speed(),
         "sampling": Sampling(),
         "context": 8192,
         "parallel": 4,
         "kv_type": KvType(),
-        "source": room.source(model, quant(quant_id)),
+        "source": room.source(subject, quant(quant_id)),
         "port": 8080,
     }
     return Service(**{**fields, **more})

@@ -77,7 +77,10 @@ def test_quants(server: str, model: Model, hardware: Hardware, expected: tuple[s
             "llama-server", QWEN3_14B, "Q4_K_M",
             "hf:unsloth/Qwen3-14B-GGUF@main/Qwen3-14B-Q4_K_M.gguf", ("Qwen3-14B-Q4_K_M.gguf",),
         ),
-        ("llama-server", QWEN3_14B, "F16", "hf:ggml-org/Qwen3-14B-GGUF@main/Qwen3-14B-f16.gguf", ("Qwen3-14B-f16.gguf",)),
+        (
+            "llama-server", QWEN3_14B, "F16",
+            "hf:ggml-org/Qwen3-14B-GGUF@main/Qwen3-14B-f16.gguf", ("Qwen3-14B-f16.gguf",),
+        ),
         (
             "localai", EMBEDDING, "Q8_0",
             "hf:mradermacher/Qwen3-Embedding-0.6B-GGUF@main/Qwen3-Embedding-0.6B.Q8_0.gguf",
@@ -111,13 +114,20 @@ def test_sources(server: str, model: Model, quant_id: str, uri: str, files: tupl
     ("repo", "year", "parameters", "quant_id", "files"),
     [
         # Listings as quoted in public download scripts.
-        ("unsloth/DeepSeek-V3-0324-GGUF", "2025", 671e9, "Q4_K_M", "Q4_K_M/DeepSeek-V3-0324-Q4_K_M-00001-of-00009.gguf"),
-        ("unsloth/MiniMax-M2.5-GGUF", "2026-02", 228.7e9, "Q4_K_M", "Q4_K_M/MiniMax-M2.5-Q4_K_M-00001-of-00004.gguf"),
-        ("unsloth/Qwen3-235B-A22B-GGUF", "2025", 235.1e9, "Q8_0", "Q8_0/Qwen3-235B-A22B-Q8_0-00001-of-00006.gguf"),
-        ("unsloth/Qwen3.5-397B-A17B-GGUF", "2026-02", 397e9, "Q4_K_M", "Q4_K_M/Qwen3.5-397B-A17B-Q4_K_M-00001-of-00006.gguf"),
-        ("unsloth/Qwen3.5-122B-A10B-GGUF", "2026-02", 122e9, "Q4_K_M", "Q4_K_M/Qwen3.5-122B-A10B-Q4_K_M-00001-of-00003.gguf"),
-        ("unsloth/GLM-4.6-GGUF", "2025-09", 355e9, "Q4_K_M", "Q4_K_M/GLM-4.6-Q4_K_M-00001-of-00005.gguf"),
-        ("unsloth/GLM-4.5-Air-GGUF", "2025-07", 110e9, "Q4_K_M", "Q4_K_M/GLM-4.5-Air-Q4_K_M-00001-of-00002.gguf"),
+        ("unsloth/DeepSeek-V3-0324-GGUF", "2025", 671e9, "Q4_K_M",
+         "Q4_K_M/DeepSeek-V3-0324-Q4_K_M-00001-of-00009.gguf"),
+        ("unsloth/MiniMax-M2.5-GGUF", "2026-02", 228.7e9, "Q4_K_M",
+         "Q4_K_M/MiniMax-M2.5-Q4_K_M-00001-of-00004.gguf"),
+        ("unsloth/Qwen3-235B-A22B-GGUF", "2025", 235.1e9, "Q8_0",
+         "Q8_0/Qwen3-235B-A22B-Q8_0-00001-of-00006.gguf"),
+        ("unsloth/Qwen3.5-397B-A17B-GGUF", "2026-02", 397e9, "Q4_K_M",
+         "Q4_K_M/Qwen3.5-397B-A17B-Q4_K_M-00001-of-00006.gguf"),
+        ("unsloth/Qwen3.5-122B-A10B-GGUF", "2026-02", 122e9, "Q4_K_M",
+         "Q4_K_M/Qwen3.5-122B-A10B-Q4_K_M-00001-of-00003.gguf"),
+        ("unsloth/GLM-4.6-GGUF", "2025-09", 355e9, "Q4_K_M",
+         "Q4_K_M/GLM-4.6-Q4_K_M-00001-of-00005.gguf"),
+        ("unsloth/GLM-4.5-Air-GGUF", "2025-07", 110e9, "Q4_K_M",
+         "Q4_K_M/GLM-4.5-Air-Q4_K_M-00001-of-00002.gguf"),
         ("bartowski/Qwen_Qwen3.5-122B-A10B-GGUF", "2026-02", 122e9, "Q4_K_M",
          "Qwen_Qwen3.5-122B-A10B-Q4_K_M/Qwen_Qwen3.5-122B-A10B-Q4_K_M-00001-of-00002.gguf"),
         ("bartowski/Llama-3.3-70B-Instruct-GGUF", "2024", 70.6e9, "Q6_K",
@@ -140,8 +150,10 @@ def test_parts_that_must_be_joined_by_hand_are_not_offered() -> None:
 def test_a_derived_file_name_says_so() -> None:
     derived = gguf.hub_source(QWEN3_14B, quant("Q4_K_M"))
     listed = gguf.hub_source(GPT_OSS, quant("MXFP4_MOE"))
-    assert derived is not None and "unsloth" in (derived.note or "")
-    assert listed is not None and listed.note is None
+    assert derived is not None
+    assert "unsloth" in (derived.note or "")
+    assert listed is not None
+    assert listed.note is None
 
 
 @pytest.mark.parametrize("name", ["-Q/evil-GGUF", "a\nb/x-GGUF", "unsloth/../../etc-GGUF\x00"])
