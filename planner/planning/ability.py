@@ -77,7 +77,7 @@ def years_since_2024(released: str | None) -> float:
 
 
 def prior_of(total_parameters: int, active_parameters: int, released: str | None) -> float:
-    """Doublings that size and generation alone suggest; the size of an MoE is the geometric mean of total and active."""
+    """Doublings that size and generation alone suggest; an MoE counts as the geometric mean of total and active."""
     size = sqrt(total_parameters * active_parameters) / 1e9
     return log2(max(size, 0.01)) + DOUBLINGS_PER_YEAR * years_since_2024(released)
 
@@ -125,7 +125,7 @@ def abilities(models: Mapping[str, Model], counts: Counts, workload: Workload) -
     for model in models.values():
         known = counts(model)
         if known is not None:
-            priors[model.id] = prior_of(*known, model.released)
+            priors[model.id] = prior_of(*known, model.released or model.repo_created)
     lines = benchmark_lines((models[name] for name in priors), priors)
     return {name: ability_of(models[name], prior, lines, workload) for name, prior in priors.items()}
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from planner.hardware.facts import Gpu, Hardware, NumaNode
-from planner.planning.constraints import Headroom
 from planner.sizing.records import Footprint, ModelShape, Placement, Pool, Record
 
 # The kinds of placement that each server can be told to use. Ollama splits by layers but has no documented way to keep
@@ -44,11 +43,12 @@ Try = Callable[[Placement], Attempt]
 
 
 class Site(Record):
-    """The memory that a search may use: pools after limits and caps, and what stays free in each."""
+    """The memory that a search may use: pools after limits, caps and services already placed, and the headroom that
+    stays free in each."""
 
     hardware: Hardware
     pools: tuple[Pool, ...]
-    headroom: Headroom = Headroom()
+    kept_free: dict[str, int] = {}
     gpu_only: bool = False
 
     @property
@@ -62,7 +62,7 @@ class Site(Record):
 
     def available_bytes(self, pool: Pool) -> int:
         """What a plan may put into a pool."""
-        return max(pool.usable_bytes - self.headroom.of(pool), 0)
+        return max(pool.usable_bytes - self.kept_free.get(pool.id, 0), 0)
 
     def missing(self, footprint: Footprint) -> dict[str, int]:
         """Bytes lacking per pool. A share in a pool that the site does not have is not counted: it is unknown."""

@@ -1,0 +1,76 @@
+"""When nothing fits: the nearest miss, what it lacks, and what would make it fit."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from planner.errors import NoFeasiblePlan
+from planner.planning.constraints import Constraints
+from planner.planning.placement import Attempt
+from planner.planning.search import Found, Question, Triple, miss_text
+from planner.units import format_gib, format_tokens
+
+# What a person would change for each reason, most specific first.
+_REMEDIES = {
+    "min-decode": "lower --min-decode, or take a faster memory: fewer bits (--quant) or a smaller model",
+    "max-ttft": "raise --max-ttft, or shorten the prompt",
+    "speed-unknown": "name the bandwidth: --gpu-bandwidth or --ram-bandwidth",
+    "quant-floor": "ask for the quant with --quant, or lower --min-quant",
+    "license": "drop --license",
+    "capability": "take another --workload, or another --model",
+    "context": "shorten --context",
+    "no-source": "take another --quant: no published file of it is known",
+}
+
+
+def no_plan(question: Question, found: Found) -> NoFeasiblePlan:
+    """The error for a search without a candidate."""
+    if not question.site.pools:
+        return NoFeasiblePlan(
+            "no memory of this machine is known, so nothing can be placed",
+            hint="name it: --vram 24GiB, --ram 64GiB, or run planner probe on the machine",
+        )
+    if found.misses:
+        triple, attempt = min(found.misses, key=lambda miss: (miss[1].missing_bytes, miss[0].model.id))
+        return NoFeasiblePlan(_nothing_fits(triple, attempt), hint=_would_fit(attempt, question))
+    return _ruled_out(found, question.constraints)
+
+
+def _nothing_fits(triple: Triple, attempt: Attempt) -> str:
+    return f"nothing fits; the nearest miss is {triple.model.name} {triple.quant.id} on {triple.server}, which {miss_text(attempt)}"
+
+
+def _would_fit(attempt: Attempt, question: Question) -> str:
+    """More of the memory that lacks, fewer tokens, fewer bits, or leave to use RAM."""
+    pools = {pool.id: pool for pool in question.site.pools}
+    wants = []
+    for name, lacks in sorted(attempt.missing.items()):
+        pool = pools[name]
+        kind = {"gpu": "VRAM", "ram": "RAM", "unified": "unified memory"}[pool.kind]
+        wants.append(f"{format_gib(lacks)} more {kind} ({format_gib(pool.capacity_bytes + lacks)} in {name})")
+    text = "it would fit with " + " and ".join(wants)
+    cache = attempt.footprint.kv_cache_bytes
+    if cache >= attempt.missing_bytes > 0:
+        context = format_tokens(question.demand.context_tokens)
+        text += f", or with a shorter --context (now {context} x {question.demand.users}) or --kv-type q8_0"
+    asked = question.constraints
+    if asked.gpu_only:
+        text += ", or without --gpu-only"
+    if asked.model is not None:
+        text += ", or take a smaller --model" + (" or fewer bits: drop --quant" if asked.quant else "")
+    return text
+
+
+def _ruled_out(found: Found, constraints: Constraints) -> NoFeasiblePlan:
+    """Constraints left nothing: count why, most frequent reason first; the reasons of the named model alone if any."""
+    losers = [loser for loser in found.rejected if loser.reason_id not in {"kind", "model", "family"}]
+    if constraints.model is not None:
+        losers = [loser for loser in losers if loser.model == constraints.model] or losers
+    counts = Counter(loser.reason_id for loser in losers)
+    if not counts:
+        return NoFeasiblePlan("no model may serve this", hint="drop a constraint")
+    shown = next(loser for loser in losers if loser.reason_id == counts.most_common(1)[0][0])
+    name = " ".join(part for part in (shown.model, shown.quant, shown.server) if part)
+    reasons = ", ".join(f"{reason} {count}" for reason, count in counts.most_common(4))
+    remedy = next((text for reason, text in _REMEDIES.items() if counts[reason]), "drop a constraint")
+    return NoFeasiblePlan(f"nothing satisfies the constraints: {name}: {shown.text} (reasons: {reasons})", hint=remedy)

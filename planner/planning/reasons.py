@@ -1,0 +1,109 @@
+"""Why this plan: each statement with the rule that made it."""
+
+from __future__ import annotations
+
+from planner.planning.ability import Ability, kl_divergence
+from planner.planning.machine import pool_plans
+from planner.planning.placement import Site
+from planner.planning.plan import Alternative, Reason
+from planner.planning.rank import ORDERS, Candidate, Ranking, explain_loss, key_of, missed_targets
+from planner.planning.roles import Chosen, Services
+from planner.planning.search import RUNNERS_UP
+from planner.units import format_gib, format_rate
+
+
+def reasons_of(services: Services, site: Site, ability: Ability | None, runners: list[Candidate]) -> tuple[Reason, ...]:
+    """Fit, targets, model, quant, roles, and the order by which the runner-up lost."""
+    main = services.chosen[0]
+    found = [_fit(services, site), _targets(main)]
+    if ability is not None:
+        found.append(_model(main, ability, runners))
+    found += [_quant(main), *_roles(services)]
+    if runners:
+        level, text = explain_loss(main.candidate, runners[0], main.question.ranking)
+        found.append(Reason(rule=f"order.{level}", text=f"next best is {runners[0].label}: {text}"))
+    order = ", ".join(level.name for level in ORDERS[main.question.ranking.prefer])
+    found.append(Reason(rule="order", text=f"candidates are compared by {order}; the first difference decides"))
+    return tuple(reason for reason in found if reason.text)
+
+
+def _fit(services: Services, site: Site) -> Reason:
+    parts = []
+    for bar in pool_plans(site, (one.candidate.footprint for one in services.chosen)):
+        free = bar.pool.usable_bytes - bar.used_bytes
+        parts.append(
+            f"{format_gib(bar.used_bytes)} of {format_gib(bar.pool.usable_bytes)} in {bar.pool.id} ({format_gib(free)} free)"
+        )
+    return Reason(rule="fit", text=f"fits: {', '.join(parts)}" if parts else "")
+
+
+def _targets(main: Chosen) -> Reason:
+    targets = main.question.ranking.targets
+    missed = missed_targets(main.candidate.speed, targets)
+    if missed:
+        return Reason(rule="targets", text=f"misses {'; '.join(missed)}: nothing that fits here does better")
+    parts = []
+    speed = main.candidate.speed
+    if targets.decode_tokens_per_s is not None and speed.decode_tokens_per_s is not None:
+        shown = format_rate(speed.decode_tokens_per_s.expected)
+        parts.append(f"decode {shown} tok/s, target {format_rate(targets.decode_tokens_per_s)}")
+    if targets.ttft_s is not None and speed.ttft_s is not None:
+        parts.append(f"first token {speed.ttft_s.expected:.1f} s, target {targets.ttft_s:g} s")
+    return Reason(rule="targets", text=f"meets its targets: {'; '.join(parts)}" if parts else "")
+
+
+def _model(main: Chosen, ability: Ability, runners: list[Candidate]) -> Reason:
+    name = main.candidate.model.name
+    if main.question.constraints.model is not None:
+        return Reason(rule="model", text=f"{name} was asked for")
+    rivals = sum(1 for other in runners if other.model.id != main.candidate.model.id)
+    among = f", first of {rivals + 1} models compared here" if rivals else ""
+    text = f"{name}: ability {ability.doublings:.1f} size doublings ({ability.basis}){among}"
+    return Reason(rule="ability", text=text)
+
+
+def _quant(main: Chosen) -> Reason:
+    quant = main.candidate.quant
+    loss, measured = kl_divergence(quant)
+    if quant.loss is None and measured:
+        return Reason(rule="quant", text=f"{quant.id}: 16 bits, nothing lost")
+    how = "measured" if measured else "assumed from its bits, not measured"
+    return Reason(rule="quant", text=f"{quant.id} loses {loss:.3f} nats a token ({how})")
+
+
+def _roles(services: Services) -> list[Reason]:
+    found = [
+        Reason(rule=f"role.{one.role}", text=f"{one.role}: {one.candidate.label} {one.candidate.placement.text}")
+        for one in services.chosen[1:]
+    ]
+    return found + [Reason(rule=f"role.{role}", text=f"no {role} service: {why}") for role, why in services.left_out]
+
+
+def alternatives_of(
+    winner: Candidate, ranked: list[Candidate], ranking: Ranking, *, one_model: bool
+) -> tuple[Alternative, ...]:
+    """Runners-up, the best of each model (of each quant and server when only one model competes)."""
+    seen = {winner.label if one_model else winner.model.id}
+    found: list[Alternative] = []
+    for other in sorted(ranked, key=lambda candidate: key_of(candidate, ranking)):
+        name = other.label if one_model else other.model.id
+        if name in seen:
+            continue
+        seen.add(name)
+        _, text = explain_loss(winner, other, ranking)
+        found.append(
+            Alternative(
+                model=other.model.id,
+                model_name=other.model.name,
+                quant=other.quant.id,
+                server=other.server,
+                placement=other.placement,
+                total_bytes=other.footprint.total_bytes,
+                context=other.footprint.context_tokens,
+                decode_tokens_per_s=other.speed.decode_tokens_per_s,
+                reason=text,
+            )
+        )
+        if len(found) == RUNNERS_UP:
+            break
+    return tuple(found)

@@ -1,0 +1,139 @@
+"""The decision: a workload on a machine becomes a plan, its runners-up, and the reasons of the losers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from planner.catalog.records import Model, Workload
+from planner.errors import UsageError
+from planner.hardware.facts import Hardware
+from planner.planning.ability import abilities
+from planner.planning.constraints import Constraints
+from planner.planning.facts import Situation
+from planner.planning.machine import pool_plans, site_of
+from planner.planning.matrix import choose_row, validate_row
+from planner.planning.pitfalls import warnings_of
+from planner.planning.plan import Answer, Plan, Rejected
+from planner.planning.rank import Candidate, explain_loss
+from planner.planning.reasons import alternatives_of, reasons_of
+from planner.planning.reference import quote_row
+from planner.planning.roles import Case, Chosen, Services, find_services
+from planner.planning.services import router_of, services_of
+from planner.sizing.tensors import expand
+
+if TYPE_CHECKING:
+    from planner.catalog.catalog import Catalog
+
+DEFAULT = Constraints()
+
+
+def recommend(hardware: Hardware, catalog: Catalog, workload: Workload, constraints: Constraints = DEFAULT) -> Answer:
+    """The plan for a workload, runners-up and losers.
+
+    Raises NoFeasiblePlan (nearest miss, and what would make it fit), UsageError, CatalogError."""
+    case = case_of(hardware, catalog, workload, constraints)
+    site = site_of(hardware, constraints)
+    services = find_services(case, site)
+    main = services.chosen[0]
+    ranked = [candidate for candidate in main.found.candidates if candidate is not main.candidate]
+    one_model = constraints.model is not None
+    plan = Plan(
+        workload=replace(
+            workload, users=case.users, context_tokens=main.candidate.footprint.context_tokens or case.context_tokens
+        ),
+        hardware=hardware,
+        catalog_digest=catalog.digest,
+        services=services_of(case, services.chosen),
+        pools=pool_plans(site, (one.candidate.footprint for one in services.chosen)),
+        matrix_row=quote_row(main.question, main.candidate),
+    )
+    plan = replace(
+        plan,
+        router=router_of(plan.services),
+        reasons=reasons_of(services, site, case.abilities.get(main.candidate.model.id), _runners(main)),
+        warnings=warnings_of(case, services, site),
+        options=_options(constraints),
+    )
+    runners = alternatives_of(main.candidate, ranked, main.question.ranking, one_model=one_model)
+    return Answer(plan=plan, alternatives=runners, rejected=_losers(main, services))
+
+
+def case_of(hardware: Hardware, catalog: Catalog, workload: Workload, constraints: Constraints) -> Case:
+    """The facts of a question and the row that answers it. Raises CatalogError, UsageError."""
+    users = constraints.users or workload.users
+    context = constraints.context_tokens or workload.context_tokens
+    if context < 2:
+        raise UsageError(f"context {context} is too short for a prompt and an answer", hint="write it like 8k")
+    situation = Situation(
+        hardware=hardware,
+        workload=workload,
+        users=users,
+        context_tokens=context,
+        roles=constraints.roles or workload.roles,
+        deterministic=constraints.deterministic,
+    )
+    row = choose_row(catalog, situation)
+    validate_row(row, catalog)
+    known = abilities(catalog.models, parameter_counts, workload)
+    return Case(hardware, catalog, workload, constraints, users, context, row, known)
+
+
+def parameter_counts(model: Model) -> tuple[int, int] | None:
+    """Total and active parameters, None for a model that cannot be expanded."""
+    if model.architecture is None and not model.tensors:
+        return None
+    shape = expand(model).shape
+    return shape.total_parameters, shape.active_parameters
+
+
+def _runners(main: Chosen) -> list[Candidate]:
+    asked = main.question.constraints.model is not None
+    winner = main.candidate
+    return [
+        other
+        for other in main.found.candidates
+        if (other.label != winner.label if asked else other.model.id != winner.model.id)
+    ]
+
+
+def _losers(main: Chosen, services: Services) -> tuple[Rejected, ...]:
+    """Losers of the first role: candidates that ranked lower, then what was refused or did not fit."""
+    ranking = main.question.ranking
+    lower = []
+    for other in main.found.candidates:
+        if other is main.candidate:
+            continue
+        level, text = explain_loss(main.candidate, other, ranking)
+        lower.append(
+            Rejected(
+                model=other.model.id,
+                quant=other.quant.id,
+                server=other.server,
+                placement=other.placement.text,
+                reason_id=level,
+                text=text,
+            )
+        )
+    planned = {one.candidate.model.id for one in services.chosen}
+    refused = [loser for loser in main.found.rejected if loser.quant is not None or loser.model not in planned]
+    return (*lower, *refused)
+
+
+def _options(constraints: Constraints) -> dict[str, str]:
+    """What the person asked for beside the workload, as text."""
+    given: dict[str, str] = {}
+    for name in Constraints.__struct_fields__:
+        value = getattr(constraints, name)
+        if value != getattr(DEFAULT, name):
+            given[name] = value.label if hasattr(value, "label") else _text(value)
+    return given
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={number}" for key, number in sorted(value.items()))
+    if isinstance(value, tuple):
+        return ", ".join(str(part) for part in value)
+    return str(value)

@@ -1,0 +1,250 @@
+"""Which services a plan has, and the question that each of them asks.
+
+The first role takes the memory that it wants; the others get what is left. When a required role then finds no place,
+the others are placed first and the first role makes do with the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec.structs import replace
+
+from planner.catalog.records import MatrixRow, Quant, Workload
+from planner.catalog.records.policy import Role
+from planner.errors import NoFeasiblePlan, UnknownName
+from planner.hardware.facts import Hardware
+from planner.planning.ability import Ability
+from planner.planning.constraints import Constraints
+from planner.planning.fit import Demand, demand_of
+from planner.planning.images import search_images
+from planner.planning.machine import after
+from planner.planning.nearest import no_plan
+from planner.planning.placement import Site
+from planner.planning.rank import Candidate, Ranking, Targets, targets_of
+from planner.planning.search import Found, Question, search
+
+if TYPE_CHECKING:
+    from planner.catalog.catalog import Catalog
+
+# Where a batch service runs beside an interactive one: in RAM, where continuous batching needs no GPU.
+BATCH_SERVERS = ("llama-server", "ollama")
+
+# Embedding models lose nothing that retrieval notices at 8 bits.
+EMBEDDING_QUANTS = ("Q8_0", "F16", "BF16", "FP16")
+
+
+class Case(NamedTuple):
+    """Everything that all services of one plan share."""
+
+    hardware: Hardware
+    catalog: Catalog
+    workload: Workload
+    constraints: Constraints
+    users: int
+    context_tokens: int
+    row: MatrixRow
+    abilities: Mapping[str, Ability]
+
+    @property
+    def native_context(self) -> bool:
+        """True when each model's own length was asked for."""
+        return self.constraints.context_tokens == 0
+
+
+class Chosen(NamedTuple):
+    """One service: its candidate, how it was found, and what it was ranked by."""
+
+    role: Role
+    candidate: Candidate
+    demand: Demand
+    question: Question
+    found: Found
+
+
+class Services(NamedTuple):
+    """The services of a plan, the first role first, and remarks on roles that were left out."""
+
+    chosen: tuple[Chosen, ...]
+    left_out: tuple[tuple[Role, str], ...] = ()
+
+
+def planned_roles(case: Case) -> tuple[tuple[Role, ...], tuple[Role, ...]]:
+    """Required and optional roles. A batch workload gets an interactive role on the GPU beside it only when there is
+    RAM for itself; roles that the person names are required and nothing else is planned."""
+    if case.constraints.roles:
+        return case.constraints.roles, ()
+    workload = case.workload
+    optional = tuple(role for role in workload.optional_roles if _sensible(role, case))
+    return workload.roles, optional
+
+
+def _sensible(role: Role, case: Case) -> bool:
+    """A second language service needs a GPU for one and RAM of its own for the other."""
+    if role not in {"batch", "interactive"}:
+        return True
+    discrete = any(not gpu.unified and gpu.memory_bytes for gpu in case.hardware.gpus)
+    return discrete and case.hardware.ram_bytes is not None and not case.constraints.gpu_only
+
+
+def find_services(case: Case, site: Site) -> Services:
+    """All services of the plan. Raises NoFeasiblePlan when a required role has no place."""
+    required, optional = planned_roles(case)
+    both = {"interactive", "batch"} <= {*required, *optional}
+    try:
+        chosen = _in_order(required, case, site, both=both)
+    except NoFeasiblePlan:
+        if len(required) == 1:
+            raise
+        chosen = _in_order(tuple(reversed(required)), case, site, both=both)
+        chosen = tuple(sorted(chosen, key=lambda one: required.index(one.role)))
+    return _add_optional(Services(chosen), optional, case, site)
+
+
+def _in_order(roles: tuple[Role, ...], case: Case, site: Site, *, both: bool) -> tuple[Chosen, ...]:
+    chosen: tuple[Chosen, ...] = ()
+    for role in roles:
+        rest = after(site, (one.candidate.footprint for one in chosen))
+        chosen = (*chosen, find_role(role, case, rest, chosen, both=both))
+    return chosen
+
+
+def _add_optional(services: Services, optional: tuple[Role, ...], case: Case, site: Site) -> Services:
+    chosen, left_out = services.chosen, services.left_out
+    for role in optional:
+        if role == "batch" and not chosen[0].candidate.placement.gpus:
+            left_out = (*left_out, (role, "the interactive service already computes on the CPU"))
+            continue
+        rest = after(site, (one.candidate.footprint for one in chosen))
+        try:
+            chosen = (*chosen, find_role(role, case, rest, chosen, both=True))
+        except NoFeasiblePlan as miss:
+            left_out = (*left_out, (role, miss.message))
+    return Services(chosen, left_out)
+
+
+def find_role(role: Role, case: Case, site: Site, chosen: tuple[Chosen, ...], *, both: bool) -> Chosen:
+    """The best candidate for one role in what is left of the machine. Raises NoFeasiblePlan."""
+    find: Callable[[Question], Found] = search_images if role == "image" else search
+    last: tuple[Question, Found] | None = None
+    for question in _questions(role, case, site, chosen, both=both):
+        found = find(question)
+        if found.candidates:
+            return Chosen(role, found.candidates[0], question.demand, question, found)
+        last = last or (question, found)
+    assert last is not None
+    raise no_plan(*last)
+
+
+def _questions(role: Role, case: Case, site: Site, chosen: tuple[Chosen, ...], *, both: bool) -> list[Question]:
+    """The questions of a role, the preferred first; later ones are asked only when nothing answers the earlier."""
+    match role:
+        case "interactive":
+            main = _language(role, case, site)
+            return [main._replace(kinds=_GPU_KINDS), main] if both and case.workload.id == "batch" else [main]
+        case "batch":
+            return _batch_questions(case, site, chosen, both=both)
+        case "embedding":
+            return _embedding_questions(case, site, chosen)
+        case _:
+            return [_image_question(case, site)]
+
+
+_GPU_KINDS = ("gpu", "multi-gpu", "tensor-parallel")
+
+
+def _language(role: Role, case: Case, site: Site) -> Question:
+    demand = demand_of(case.workload, case.users, case.context_tokens, case.constraints.kv_type)
+    return Question(
+        catalog=case.catalog,
+        role=role,
+        site=site,
+        demand=demand,
+        native_context=case.native_context,
+        capabilities=tuple(name for name in case.workload.capabilities if name not in {"embedding", "image"}),
+        floor=_floor(case.constraints.min_quant or case.workload.quant_floor, case.catalog),
+        constraints=case.constraints,
+        ranking=Ranking(row=case.row, targets=_targets(case), prefer=case.constraints.prefer),
+        abilities=case.abilities,
+    )
+
+
+def _targets(case: Case) -> Targets:
+    """The workload's targets; what the person demands replaces them."""
+    own = targets_of(case.workload)
+    return Targets(
+        decode_tokens_per_s=case.constraints.min_decode_tokens_per_s or own.decode_tokens_per_s,
+        ttft_s=case.constraints.max_ttft_s or own.ttft_s,
+    )
+
+
+def _floor(name: str | None, catalog: Catalog) -> Quant | None:
+    if name is None:
+        return None
+    try:
+        return catalog.quant(name)
+    except UnknownName as error:
+        hint = error.hint or "planner catalog check names every wrong row"
+        raise UnknownName("quant", name, (quant.id for quant in catalog.quants.values()), hint=hint) from None
+
+
+def _batch_questions(case: Case, site: Site, chosen: tuple[Chosen, ...], *, both: bool) -> list[Question]:
+    """Beside an interactive service: in RAM, the same model first, so that a request may go to either; nobody waits,
+    so no target. Alone: wherever it runs best."""
+    question = _language("batch", case, site)
+    if not both:
+        return [question]
+    row = replace(
+        case.row, servers=BATCH_SERVERS, device="cpu", quants=("Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "MXFP4_MOE")
+    )
+    free = case.constraints
+    asked = replace(free, server=None, quant=None, min_decode_tokens_per_s=None, max_ttft_s=None)
+    question = question._replace(ranking=Ranking(row=row, targets=Targets()), kinds=("cpu",), constraints=asked)
+    if not chosen:
+        return [question._replace(constraints=replace(asked, server=free.server, quant=free.quant))]
+    same = replace(asked, model=chosen[0].candidate.model.id)
+    return [question._replace(constraints=same), question]
+
+
+def _embedding_questions(case: Case, site: Site, chosen: tuple[Chosen, ...]) -> list[Question]:
+    """Beside another service: on its server if it can, in RAM if there is any, so that the GPU stays free."""
+    workload = case.catalog.workloads.get("embedding", case.workload)
+    alone = case.workload.id == "embedding"
+    users, context = case.users, case.context_tokens if alone else workload.context_tokens
+    row = case.row
+    asked = case.constraints
+    if not alone:
+        own = next((r for r in case.catalog.matrix if "workload_is_embedding" in r.when), case.row)
+        first = tuple(dict.fromkeys([*(one.candidate.server for one in chosen), *case.row.servers[:1]]))
+        servers = (*first, *(server for server in own.servers if server not in first))
+        listed = tuple(name for name in case.row.shortlist if _kind(case.catalog, name) == "embedding")
+        row = replace(own, servers=servers, shortlist=listed or own.shortlist)
+        asked = replace(
+            asked, model=None, family=None, quant=None, min_quant=None, server=None, min_decode_tokens_per_s=None,
+            max_ttft_s=None, kv_type=None,
+        )  # fmt: skip
+    question = Question(
+        catalog=case.catalog,
+        role="embedding",
+        site=site,
+        demand=demand_of(workload, users, context, asked.kv_type),
+        native_context=False,
+        capabilities=("embedding",),
+        floor=_floor(asked.min_quant or workload.quant_floor, case.catalog),
+        constraints=asked,
+        ranking=Ranking(row=row, targets=Targets(), prefer=asked.prefer if alone else None),
+        abilities=case.abilities,
+    )
+    return [question] if alone or not site.has_ram else [question._replace(kinds=("cpu",)), question]
+
+
+def _kind(catalog: Catalog, name: str) -> str | None:
+    model = catalog.models.get(name)
+    return model.kind if model else None
+
+
+def _image_question(case: Case, site: Site) -> Question:
+    """Images: only the licence, what is excluded, and the row's shortlist matter."""
+    asked = Constraints(license=case.constraints.license, exclude=case.constraints.exclude)
+    return _language("image", case, site)._replace(capabilities=("image",), constraints=asked)
