@@ -7,6 +7,7 @@ is kept as the upper bound.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -24,6 +25,8 @@ from planner.units import MIB
 Progress = Callable[[str, float], None]
 
 ALL_S, SINGLE_S, REMOTE_S, TOUCH_S = 0.40, 0.15, 0.15, 0.5
+GOOD_RATIO = 1.25
+MOST_PASSES = 3
 BUSY_RATIO = 1.5  # upper bound over headline: beyond it the threads hardly ever ran together
 STOLEN_SHARE = 0.1  # of the CPU time asked for
 _LEAST_BUFFER_BYTES = 64 * MIB
@@ -94,7 +97,7 @@ def apply(hardware: Hardware, measured: Measurement, findings: Findings, when: s
 def measure(
     tree: Tree, hardware: Hardware, progress: Progress | None = None, *, numa_matrix: bool = False
 ) -> Measurement | None:
-    """Measures now; None when no CPU may be used. Takes about 1.2 s, and 0.15 s for each remote pair."""
+    """Measures now; None when no CPU may be used. Takes 0.6 to 1.8 s, and 0.15 s for each remote pair."""
     say = progress or (lambda _what, _done: None)
     plan = reader_plan(hardware, physical_cores(tree))
     cpus = [cpu for _, cpu in plan]
@@ -107,9 +110,9 @@ def measure(
         say("one thread", 0.40)
         alone = read_all(cpus[:1], buffers[:1], SINGLE_S)
         say("all threads", 0.60)
-        stolen = _stolen_s(tree)
-        together = read_all(cpus, buffers, ALL_S)
-        stolen = (_stolen_s(tree) - stolen) / (ALL_S * len(cpus))
+        stolen, began = _stolen_s(tree), time.perf_counter()
+        together = _read_together(plan, cpus, buffers)
+        stolen = (_stolen_s(tree) - stolen) / ((time.perf_counter() - began) * len(cpus))
         remote = _remote(hardware, plan, buffers) if numa_matrix else {}
         touched = min(buffer.touched_bytes for buffer in buffers)
     finally:
@@ -117,6 +120,29 @@ def measure(
             buffer.close()
         say("done", 1.0)
     return _summary(tree, hardware, plan, alone, together, remote, touched, stolen)
+
+
+def _read_together(plan: list[tuple[int, int]], cpus: list[int], buffers: list[Buffer]) -> list[list[Sample]]:
+    """The best of up to three passes: another one only while the threads hardly ran together, as on a shared host."""
+    groups = node_groups(plan)
+    best: list[list[Sample]] = []
+    best_total = -1.0
+    for _ in range(MOST_PASSES):
+        samples = read_all(cpus, buffers, ALL_S)
+        total = sum(window_rates(samples, groups).values())
+        if total > best_total:
+            best, best_total = samples, total
+        if total and sum(best_rate(thread) for thread in samples) <= GOOD_RATIO * total:
+            break
+    return best
+
+
+def node_groups(plan: list[tuple[int, int]]) -> dict[int, list[int]]:
+    """Thread numbers by node id."""
+    groups: dict[int, list[int]] = {}
+    for number, (node, _) in enumerate(plan):
+        groups.setdefault(node, []).append(number)
+    return groups
 
 
 def _summary(
@@ -129,9 +155,7 @@ def _summary(
     touched: int,
     stolen: float,
 ) -> Measurement:
-    groups: dict[int, list[int]] = {}
-    for number, (node, _) in enumerate(plan):
-        groups.setdefault(node, []).append(number)
+    groups = node_groups(plan)
     rates = window_rates(together, groups)
     best = {node: sum(best_rate(together[i]) for i in members) for node, members in groups.items()}
     chunks = sorted(s.read_bytes / (s.end_s - s.start_s) for s in alone[0] if s.end_s > s.start_s)
@@ -176,9 +200,7 @@ def _last_level_bytes(cpu: Cpu) -> int:
 
 def _remote(hardware: Hardware, plan: list[tuple[int, int]], buffers: list[Buffer]) -> dict[str, float]:
     """One pair of nodes for each distinct distance: the CPUs of one read what the other's touched."""
-    members: dict[int, list[int]] = {}
-    for number, (node, _) in enumerate(plan):
-        members.setdefault(node, []).append(number)
+    members = node_groups(plan)
     found: dict[str, float] = {}
     for reader, owner in remote_pairs(hardware.numa_nodes, tuple(members)):
         count = min(len(members[reader]), len(members[owner]))

@@ -13,6 +13,7 @@ from planner.hardware.tree import Tree, format_cpu_list, parse_integer
 from planner.units import KIB
 
 NODE_DIR = "sys/devices/system/node"
+_STALE_FACTOR = 1.1  # node files and MemTotal differ by a per cent or two: the kernel's own share
 
 
 def read_nodes(
@@ -26,7 +27,8 @@ def read_nodes(
         findings.cover("numa_nodes.0", whole, "derived", "no node folder: everything is one node")
         return (whole,), ()
     bindable = _collapse_overlaps(stated, total_bytes, findings)
-    bindable = _fill_single_memory(bindable, total_bytes, findings)
+    only_possible = len(tree.cpus(f"{NODE_DIR}/possible") or bindable) == 1
+    bindable = _fill_single_memory(bindable, total_bytes, only_possible, findings)
     for i, node in enumerate(bindable):
         findings.cover(f"numa_nodes.{i}", node, "read", f"/{NODE_DIR}/node{node.id}")
         if node.memory_bytes is None:
@@ -177,10 +179,14 @@ def _merged(group: list[NumaNode], kept: set[int], total_bytes: int | None, find
 
 
 def _fill_single_memory(
-    nodes: tuple[NumaNode, ...], total_bytes: int | None, findings: Findings
+    nodes: tuple[NumaNode, ...], total_bytes: int | None, only_possible: bool, findings: Findings
 ) -> tuple[NumaNode, ...]:
-    """With one node, MemTotal is the node's memory where the node file is missing."""
-    if len(nodes) != 1 or nodes[0].memory_bytes is not None or total_bytes is None:
+    """With one node, MemTotal is the node's memory where the node file is missing, or far behind: memory plugged into
+    a running VM shows in /proc/meminfo only."""
+    if len(nodes) != 1 or total_bytes is None:
+        return nodes
+    stated = nodes[0].memory_bytes
+    if stated is not None and (not only_possible or total_bytes <= stated * _STALE_FACTOR):
         return nodes
     findings.fact("numa_nodes.0.memory_bytes", "derived", "the only node: MemTotal of /proc/meminfo")
     return (msgspec.structs.replace(nodes[0], memory_bytes=total_bytes),)

@@ -67,6 +67,7 @@ def probe(
         hardware = bandwidth.with_measured(tree, hardware, findings, progress, numa_matrix=numa_matrix)
     elif not any(node.bandwidth_bytes_per_s for node in hardware.numa_nodes):
         _without_bandwidth(tree, hardware.numa_nodes, findings)
+    hardware = published.with_theoretical(hardware, findings)
     return msgspec.structs.replace(
         hardware, sources=dict(sorted(findings.sources.items())), notes=tuple(findings.notes)
     )

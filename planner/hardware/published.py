@@ -8,7 +8,7 @@ import msgspec
 
 from planner.catalog.records.device import CpuSeries, Device, DeviceTable
 from planner.hardware.cpu import Topology
-from planner.hardware.facts import Gpu, Memory
+from planner.hardware.facts import Gpu, Hardware, Memory, SourceKind
 from planner.hardware.findings import Findings
 from planner.hardware.nvidia import MIG_COMPUTE_SLICES
 
@@ -60,6 +60,25 @@ def _share(gpu: Gpu, device: Device) -> tuple[float | None, float | None]:
 
 def _scaled(value: float | None, share: float | None) -> float | None:
     return None if value is None or share is None else value * share
+
+
+def with_theoretical(hardware: Hardware, findings: Findings) -> Hardware:
+    """Nodes that were not measured get their even part of the theoretical bandwidth, said to be that."""
+    peak = hardware.memory.theoretical_bytes_per_s
+    working = [node for node in hardware.numa_nodes if not node.memory_only]
+    if peak is None or any(node.bandwidth_bytes_per_s is not None for node in working):
+        return hardware
+    known = findings.sources.get("memory.theoretical_bytes_per_s")
+    kind: SourceKind = known.source if known else "derived"
+    nodes = []
+    for i, node in enumerate(hardware.numa_nodes):
+        if node.memory_only:
+            nodes.append(node)
+            continue
+        note = f"theoretical, not measured: channels x width x MT/s over {len(working)} nodes"
+        findings.fact(f"numa_nodes.{i}.bandwidth_bytes_per_s", kind, note, "suspect")
+        nodes.append(msgspec.structs.replace(node, bandwidth_bytes_per_s=peak / len(working)))
+    return msgspec.structs.replace(hardware, numa_nodes=tuple(nodes))
 
 
 def series_of(topology: Topology, devices: DeviceTable | None) -> CpuSeries | None:
