@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from planner.hardware.bandwidth_cache import Measurement, load_measurement, machine_key, save_measurement
-from planner.hardware.bandwidth_windows import best_rate, percentile, window_rates
+from planner.hardware.bandwidth_windows import best_rate, chunk_rate, window_rates
 from planner.hardware.cpu import physical_cores
 from planner.hardware.facts import Cpu, FactState, Hardware, NumaNode
 from planner.hardware.findings import Findings
@@ -27,7 +27,7 @@ Progress = Callable[[str, float], None]
 ALL_S, SINGLE_S, REMOTE_S, TOUCH_S = 0.40, 0.15, 0.15, 0.5
 GOOD_RATIO = 1.25
 MOST_PASSES = 3
-BUSY_RATIO = 1.5  # upper bound over headline: beyond it the threads hardly ever ran together
+BUSY_RATIO = 1.5  # sum of the threads' own rates over the headline: beyond it they hardly ever ran together
 STOLEN_SHARE = 0.1  # of the CPU time asked for
 _LEAST_BUFFER_BYTES = 64 * MIB
 _SHARE_OF_AVAILABLE = 0.05
@@ -132,7 +132,7 @@ def _read_together(plan: list[tuple[int, int]], cpus: list[int], buffers: list[B
         total = sum(window_rates(samples, groups).values())
         if total > best_total:
             best, best_total = samples, total
-        if total and sum(best_rate(thread) for thread in samples) <= GOOD_RATIO * total:
+        if total and sum(chunk_rate(thread) for thread in samples) <= GOOD_RATIO * total:
             break
     return best
 
@@ -158,12 +158,12 @@ def _summary(
     groups = node_groups(plan)
     rates = window_rates(together, groups)
     best = {node: sum(best_rate(together[i]) for i in members) for node, members in groups.items()}
-    chunks = sorted(s.read_bytes / (s.end_s - s.start_s) for s in alone[0] if s.end_s > s.start_s)
-    problems = _problems(tree, hardware, len(plan), sum(rates.values()), sum(best.values()), touched, stolen)
+    apart = sum(chunk_rate(thread) for thread in together)
+    problems = _problems(tree, hardware, len(plan), sum(rates.values()), apart, touched, stolen)
     return Measurement(
         nodes=rates,
         upper=best,
-        single=percentile(chunks),
+        single=chunk_rate(alone[0]) or None,
         remote=remote,
         threads=len(plan),
         trusted=not problems,
@@ -223,16 +223,16 @@ def remote_pairs(nodes: tuple[NumaNode, ...], measured: tuple[int, ...]) -> list
 
 
 def _problems(
-    tree: Tree, hardware: Hardware, threads: int, rate: float, best: float, touched: int, stolen: float
+    tree: Tree, hardware: Hardware, threads: int, rate: float, apart: float, touched: int, stolen: float
 ) -> list[str]:
     """Reasons to doubt the figure, for the person."""
     found = []
     if not rate:
         return ["the reading threads never ran together: the machine is too busy to measure"]
-    if best / rate > BUSY_RATIO or stolen > STOLEN_SHARE:
+    if apart / rate > BUSY_RATIO or stolen > STOLEN_SHARE:
         found.append(
-            f"machine busy while measuring memory bandwidth: the threads' best chunks add up to {best / rate:.1f} "
-            "times the figure; probe again when idle, or trust the theoretical one"
+            f"machine busy while measuring memory bandwidth: the threads' own rates add up to {apart / rate:.1f} times "
+            "the figure; probe again when idle, or trust the theoretical one"
         )
     if touched < _CACHE_FACTOR * _last_level_bytes(hardware.cpu) // threads and touched < _LEAST_BUFFER_BYTES:
         found.append("memory bandwidth was measured on small buffers, so caches may flatter it")

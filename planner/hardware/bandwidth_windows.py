@@ -45,6 +45,11 @@ def best_rate(samples: list[Sample]) -> float:
     return max((s.read_bytes / (s.end_s - s.start_s) for s in samples if s.end_s > s.start_s), default=0.0)
 
 
+def chunk_rate(samples: list[Sample]) -> float:
+    """The 95th percentile of the chunks' bytes per second; 0 without samples."""
+    return percentile(sorted(s.read_bytes / (s.end_s - s.start_s) for s in samples if s.end_s > s.start_s)) or 0.0
+
+
 def percentile(values: list[float]) -> float | None:
     """The 95th percentile of sorted values."""
     return values[min(len(values) - 1, int(PERCENTILE * len(values)))] if values else None
