@@ -57,11 +57,11 @@ def write_cache(file: Path | None, parsed: Parsed) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-        with open(handle, "wb") as stream:
+        with os.fdopen(handle, "wb") as stream:
             stream.write(hashlib.sha256(content).digest() + content)
         Path(temporary).replace(file)
     except OSError as error:
         logger.debug("catalog cache not written: %s", error)
         if temporary is not None:
             with contextlib.suppress(OSError):
-                os.unlink(temporary)
+                Path(temporary).unlink()

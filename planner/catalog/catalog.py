@@ -47,7 +47,7 @@ class Catalog:
         return self._parsed.digest
 
     def _section(self, name: str) -> tuple[Any, ...]:
-        kind = tuple[SECTIONS[name], ...]  # type: ignore[misc]
+        kind: Any = tuple.__class_getitem__((SECTIONS[name], ...))
         try:
             return tuple(msgspec.msgpack.decode(self._parsed.sections[name], type=kind))
         except (KeyError, msgspec.DecodeError):
@@ -109,7 +109,7 @@ class Catalog:
         return device_names.DeviceIndex(self.devices.values())
 
     def with_matrix(self, file: Path) -> Catalog:
-        """This catalog with the rows of another decision matrix in place of its own.
+        """The same catalog with the rows of another decision matrix in place of its own.
 
         Raises CatalogError when the file cannot be read or holds anything else than rows."""
         try:

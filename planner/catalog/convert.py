@@ -35,7 +35,9 @@ def entries(document: object, name: str) -> list[dict[str, object]]:
         if not isinstance(value, Mapping):
             raise CatalogError(f"{where}: expected a mapping, got {type(value).__name__}")
         if not isinstance(value.get("id"), str) or not value["id"]:
-            raise CatalogError(f"{where}: every entry needs an `id` in text", hint="quote an id that looks like a number")
+            raise CatalogError(
+                f"{where}: every entry needs an `id` in text", hint="quote an id that looks like a number"
+            )
     return [dict(value) for _, value in pairs if isinstance(value, Mapping)]
 
 

@@ -13,15 +13,20 @@ from planner.units import GIB, format_gib
 
 # Words that tell nothing between devices: vendors, brands, and what drivers append.
 _NOISE = frozenset(
-    "nvidia amd intel apple corporation inc geforce radeon instinct tesla graphics graphic gpu igpu card generation edition "
-    "workstation with design core cores r tm hbm2 hbm2e hbm3 hbm3e unified memory silicon".split()
+    [
+        *("nvidia", "amd", "intel", "apple", "corporation", "inc", "geforce", "radeon", "instinct", "tesla", "r", "tm"),
+        *("graphics", "graphic", "gpu", "igpu", "card", "generation", "edition", "workstation", "with", "design"),
+        *("core", "cores", "hbm2", "hbm2e", "hbm3", "hbm3e", "unified", "memory", "silicon"),
+    ]
 )
 _BRANDS = frozenset({"rtx", "gtx", "rx", "arc"})
 _MARKS = re.compile(r"\((?:r|tm|c)\)|[®™]", re.IGNORECASE)
 _MEMORY = re.compile(r"(?<![a-z0-9.])([0-9]{1,4})\s*-?\s*g(?:i?b)?(?![a-z0-9])")
 _CORES = re.compile(r"(?<![a-z0-9])([0-9]{1,3})\s*-?\s*c(?:ores?)?(?![a-z0-9])")
 _BRAND_NUMBER = re.compile(r"(?<![a-z])(rtx|gtx|rx|arc|pro|titan|quadro|tesla|geforce|radeon|ultra|max)(?=[0-9ab])")
-_NUMBER_SUFFIX = re.compile(r"(?<=[0-9])(ti|super|xtx|xt|gre|max|pro|ultra|laptop|mobile)(?=$|[^a-z]|ti|super|max|mobile|laptop)")
+_NUMBER_SUFFIX = re.compile(
+    r"(?<=[0-9])(ti|super|xtx|xt|gre|max|pro|ultra|laptop|mobile)(?=$|[^a-z]|ti|super|max|mobile|laptop)"
+)
 _MEMORY_TOLERANCE = 0.1  # ECC takes 6 % of a GDDR card, drivers keep some more; variants differ by a quarter and more
 
 
@@ -65,9 +70,7 @@ class DeviceIndex:
     @cached_property
     def _known(self) -> tuple[_Known, ...]:
         return tuple(
-            _Known(name_parts(name), device)
-            for device in self._devices
-            for name in (device.name, *device.aliases)
+            _Known(name_parts(name), device) for device in self._devices for name in (device.name, *device.aliases)
         )
 
     @cached_property
@@ -88,7 +91,9 @@ class DeviceIndex:
         """The device of a name that a driver reports; `Navi 31 [RX 7900 XT/7900 XTX]` names several, memory decides."""
         spellings = alternatives(name)
         if len(spellings) == 1:
-            fitting = self._fitting(spellings[0], memory_bytes) or self._fitting(_MEMORY.sub(" ", name.casefold()), None)
+            fitting = self._fitting(spellings[0], memory_bytes) or self._fitting(
+                _MEMORY.sub(" ", name.casefold()), None
+            )
         else:
             every = {device.id: device for each in spellings for device in self._fitting(each, None)}
             fitting = _nearest_memory(tuple(every.values()), memory_bytes)

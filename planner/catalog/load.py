@@ -105,7 +105,6 @@ def _read(section: str, entry: Mapping[str, object], name: str) -> Any:
     return reader(entry, name) if reader else to_record(entry, SECTIONS[section], name)
 
 
-
 def _override(section: str, shipped: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     """Own records replace those of the same id in place. New ones follow, but new matrix rows go first: the first
     row that holds decides, and a person's row should be asked before ours."""

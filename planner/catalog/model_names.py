@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from pathlib import Path
 
 from planner.catalog.records import Artifact, Model
 from planner.errors import CatalogError, UnknownName
@@ -44,7 +43,7 @@ class ModelIndex:
         ModelFileError for a broken file."""
         text = name.strip()
         if is_file_name(text):
-            from planner.catalog.read_model import read_model  # noqa: PLC0415 - few calls name a file
+            from planner.catalog.read_model import read_model
 
             return read_model(text)
         asked = text.casefold().removeprefix("hf:").removeprefix("ollama:").removeprefix("https://huggingface.co/")

@@ -28,7 +28,7 @@ def data_folder(name: str) -> Traversable:
 
 
 def _zipped_folder(name: str) -> Traversable | None:
-    from importlib.resources import files  # noqa: PLC0415 - only a package inside a zip file needs it
+    from importlib.resources import files
 
     folder = files("planner") / "_data" / name
     return folder if folder.is_dir() else None

@@ -78,7 +78,7 @@ def stat_signature(sources: Iterable[SourceFile]) -> str | None:
         for source in sources:
             if not isinstance(source.file, Path):
                 return None
-            _add_stat(digest, f"{source.layer}\0{source.name}", os.stat(source.file))
+            _add_stat(digest, f"{source.layer}\0{source.name}", source.file.stat())
         for folder in (PACKAGE_FOLDER / "catalog", PACKAGE_FOLDER / "catalog" / "records"):
             with os.scandir(folder) as found:
                 for entry in sorted(found, key=lambda each: each.name):

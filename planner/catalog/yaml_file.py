@@ -23,7 +23,7 @@ def parse_yaml(text: str | bytes, name: str) -> object:
     """The plain value of one YAML document. `name` stands in messages.
 
     Raises CatalogError with line and column for broken YAML, repeated keys and ambiguous plain values."""
-    import yaml  # noqa: PLC0415 - a warm start parses no YAML
+    import yaml
 
     loader = _loader_class()(text)
     try:
@@ -44,7 +44,7 @@ def parse_yaml(text: str | bytes, name: str) -> object:
 @cache
 def _loader_class() -> type[SafeLoader]:
     """The safe loader in C where it was built (8 times faster), with our stricter rules on top."""
-    import yaml  # noqa: PLC0415
+    import yaml
 
     base = cast("type[SafeLoader]", getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     strict = cast("type[SafeLoader]", type("StrictLoader", (base,), {}))
@@ -60,7 +60,7 @@ def _loader_class() -> type[SafeLoader]:
 
 
 def _refuse(node: Node, problem: str, hint: str | None = None) -> Exception:
-    from yaml.constructor import ConstructorError  # noqa: PLC0415
+    from yaml.constructor import ConstructorError
 
     error = ConstructorError(None, None, problem, node.start_mark)
     error.hint = hint  # type: ignore[attr-defined]
@@ -72,17 +72,19 @@ def _construct_map(loader: SafeLoader, node: MappingNode) -> Any:
     yield result
     loader.flatten_mapping(node)
     for key_node, value_node in node.value:
-        key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+        key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, (str, int, float)):
             raise _refuse(key_node, "a key must be text or a number")
         if key in result:
             raise _refuse(key_node, f"the key {key!r} stands here twice", "keep one of the two")
-        result[key] = loader.construct_object(value_node, deep=True)  # type: ignore[no-untyped-call]
+        result[key] = loader.construct_object(value_node, deep=True)
 
 
 def _construct_bool(_loader: SafeLoader, node: ScalarNode) -> bool:
     if node.value not in _BOOLEANS:
-        raise _refuse(node, f"{node.value!r} is a boolean in YAML 1.1", f"write true or false, or quote it: '{node.value}'")
+        raise _refuse(
+            node, f"{node.value!r} is a boolean in YAML 1.1", f"write true or false, or quote it: '{node.value}'"
+        )
     return _BOOLEANS[node.value]
 
 
@@ -96,4 +98,4 @@ def _construct_int(_loader: SafeLoader, node: ScalarNode) -> int:
 def _construct_float(loader: SafeLoader, node: ScalarNode) -> float:
     if ":" in node.value:
         raise _refuse(node, f"{node.value!r} is a base-60 number in YAML 1.1", f"quote it: '{node.value}'")
-    return float(loader.construct_yaml_float(node))  # type: ignore[no-untyped-call]
+    return float(loader.construct_yaml_float(node))

@@ -1,0 +1,80 @@
+"""What each layer of a Hugging Face model keeps, from the many ways in which configs say it."""
+
+from __future__ import annotations
+
+from planner.catalog.config_file import Config
+from planner.catalog.model_families import IMPLIED_LAYERS, WINDOW_IGNORED
+from planner.errors import ModelFileError
+
+_KINDS = {
+    "full_attention": "full",
+    "attention": "full",
+    "sliding_attention": "sliding",
+    "chunked_attention": "chunked",
+    "linear_attention": "linear",
+    "conv": "conv",
+    "short_conv": "conv",
+    "mamba": "mamba",
+    "mamba2": "mamba",
+    "hybrid": "parallel",
+    "moe": "moe",
+    "mlp": "mlp",
+}
+_NEMOTRON = {"M": "mamba", "*": "full", "-": "mlp", "E": "moe"}
+
+
+def layer_kinds(config: Config, gguf: str | None, layers: int) -> list[str]:
+    """One kind per layer. Raises ModelFileError for a kind that is not known."""
+    if gguf in WINDOW_IGNORED and not config.flag("use_sliding_window"):
+        return ["full"] * layers
+    stated = _listed(config) or _by_index(config, layers)
+    if stated:
+        return stated[:layers]
+    period = _period(config, gguf)
+    if "sliding" in period and not config.number("sliding_window", "sliding_window_size"):
+        return ["full"] * layers
+    return [period[index % len(period)] for index in range(layers)]
+
+
+def _listed(config: Config) -> list[str]:
+    """`layer_types`, Nemotron's letters, MiMo's ones and zeros."""
+    types = config.names("layer_types") or config.names("layers_block_type")
+    if types:
+        return [_kind(config, word) for word in types]
+    letters = config.get("hybrid_override_pattern")
+    if isinstance(letters, str):
+        return [_NEMOTRON[letter] for letter in letters if letter in _NEMOTRON]
+    return ["sliding" if flag else "full" for flag in config.numbers("hybrid_layer_pattern")]
+
+
+def _kind(config: Config, word: str) -> str:
+    if word not in _KINDS:
+        raise ModelFileError(f"{config.name}: layer_types: unknown kind {word!r}", hint=f"known: {', '.join(_KINDS)}")
+    return _KINDS[word]
+
+
+def _by_index(config: Config, layers: int) -> list[str]:
+    """Lists of the layers that differ: LFM2's attention, Llama vision's cross attention, Kimi's full ones (from 1)."""
+    full = config.numbers("full_attn_idxs")
+    if full:
+        return ["full" if index in full else "conv" for index in range(layers)]
+    crossing = config.numbers("cross_attention_layers")
+    if crossing:
+        return ["cross" if index in crossing else "full" for index in range(layers)]
+    linear = config.get("linear_attn_config")
+    if isinstance(linear, dict) and isinstance(linear.get("full_attn_layers"), list):
+        return ["full" if index + 1 in linear["full_attn_layers"] else "linear" for index in range(layers)]
+    return []
+
+
+def _period(config: Config, gguf: str | None) -> tuple[str, ...]:
+    """The family's pattern, with the length that the config gives it."""
+    implied = IMPLIED_LAYERS.get(gguf or "", ("full",))
+    letters = config.get("sliding_window_pattern")
+    if isinstance(letters, str) and set(letters) <= {"L", "G"} and letters:
+        return tuple("sliding" if letter == "L" else "full" for letter in letters)
+    keys = ("full_attention_interval", "sliding_window_pattern", "global_attn_every_n_layers", "layer_group_size")
+    interval = config.number(*keys)
+    if interval and len(implied) > 1 and implied[-1] == "full":
+        return (implied[0],) * (interval - 1) + ("full",)
+    return implied
