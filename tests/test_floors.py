@@ -17,7 +17,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("planner.servers",),
     ("planner.planning",),
     ("planner.rendering", "planner.report", "planner.bench", "planner.fleet"),
-    ("planner.api", "planner.cli", "planner.__main__"),
+    ("planner.api",),
+    ("planner.cli",),
+    ("planner.__main__",),
 )
 
 

@@ -107,9 +107,9 @@ def bullets(lines: list[str]) -> RenderableType:
 
 def alternatives_table(answer: Answer, top: int) -> RenderableType:
     """Runners-up with the rule that put them lower."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column(overflow="ellipsis", max_width=34, no_wrap=True)
-    table.add_column(no_wrap=True, justify="right")
+    table = Table.grid(padding=(0, 1))
+    table.add_column(overflow="ellipsis", width=34, no_wrap=True)
+    table.add_column(no_wrap=True, justify="right", width=9)
     table.add_column(overflow="ellipsis", no_wrap=True)
     for other in answer.alternatives[:top]:
         rate = other.decode_tokens_per_s
