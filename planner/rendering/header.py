@@ -6,9 +6,8 @@ import hashlib
 import json
 import shlex
 
-import msgspec
-
 from planner.hardware.facts import FORMAT_VERSION
+from planner.planning.files import plan_json
 from planner.planning.plan import Plan
 from planner.rendering.bundle import FILE_MODE, SCRIPT_MODE, RenderOptions
 
@@ -17,8 +16,7 @@ DIGEST_LENGTH = 12
 
 def plan_digest(plan: Plan) -> str:
     """First 12 hex digits of the sha256 of the canonical plan."""
-    canonical = msgspec.json.encode(plan, order="deterministic")
-    return hashlib.sha256(canonical).hexdigest()[:DIGEST_LENGTH]
+    return hashlib.sha256(plan_json(plan)).hexdigest()[:DIGEST_LENGTH]
 
 
 def render_command(target: str, options: RenderOptions) -> str:
