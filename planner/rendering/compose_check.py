@@ -43,6 +43,8 @@ def check(text: str, containers: Sequence[Container]) -> None:
         must_equal(f"image of {name}", container.image, compose_value(found.get("image", ""), {}))
         variables = {compose_value(k, {}): compose_value(v, {}) for k, v in (found.get("environment") or {}).items()}
         must_equal(f"environment of {name}", dict(container.environment), variables)
+        user = None if container.user is None else load(f"user: {container.user}")["user"]
+        must_equal(f"user of {name}", user, found.get("user"))
         targets = tuple(compose_value(v["target"], {}) for v in found.get("volumes") or ())
         must_equal(f"volumes of {name}", tuple(v.target for v in container.volumes), targets)
         must_equal(f"healthcheck of {name}", container.health, _plain((found.get("healthcheck") or {}).get("test"))[1:])

@@ -49,9 +49,8 @@ def settings(deployment: Deployment, unit: Unit) -> tuple[Setting, ...]:
     return environment(unit, FOLDERS, deployment_bind(deployment), _port(unit))
 
 
-def _model_paths(unit: Unit) -> list[tuple[str, str]]:
-    message = "the README says how to download it"
-    return [(shell(join(FOLDERS.models, a.text)), message) for a in unit.launch.argv if a.kind == "models"]
+def _model_paths(unit: Unit) -> list[str]:
+    return [shell(join(FOLDERS.models, a.text)) for a in unit.launch.argv if a.kind == "models"]
 
 
 def _programs(deployment: Deployment, unit: Unit) -> list[dict[str, str]]:
@@ -74,14 +73,18 @@ def _values(deployment: Deployment, unit: Unit, header: tuple[str, ...]) -> dict
     launch, service = unit.launch, unit.service
     words = command(deployment, unit)
     shown = settings(deployment, unit)
+    raw = " ".join(word.raw for word in (*words, *(s.value for s in shown)))
+    reads_key = "$key_file" in raw or bool(launch.secret_environment)
     return {
         "header": header,
         "about": f"{service.model_name} {service.quant}, {service.role}, on {service.server}",
         "file": script_name(unit),
         "service": unit.name,
         "models_dir": deployment.options.models_dir,
-        "reads_key": any(w.raw == "$key_file" for w in words) or bool(launch.secret_environment),
-        "uses_cache": any("$cache" in w.raw for w in (*words, *(s.value for s in shown))),
+        "reads_key": reads_key,
+        "uses_here": reads_key or "$here" in raw,
+        "uses_models": "$models" in raw or writes_models(unit),
+        "uses_cache": "$cache" in raw,
         "instances": deployment.instances(unit) if launch.instances > 1 else (),
         "programs": _programs(deployment, unit),
         "model_paths": _model_paths(unit),
