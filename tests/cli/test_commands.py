@@ -98,7 +98,7 @@ def test_check_exits_5_after_an_edit(tmp_path: Path) -> None:
         (["recommend", "--gpu", "RTX 4090", "--apple", "M3 Max"], 2, "--apple"),
         (["size", "qwen3-14b", "--quant", "Q4_K_M", "--server", "vllm"], 2, "AWQ"),
         (["size", "qwen3-14b", "--context", "8k,32k"], 2, "--quant"),
-        (["render", "composer", *RTX_4090], 1, "compose"),
+        (["render", "composer", *RTX_4090], 2, "compose"),
         (["render", "compose", "--check"], 2, "--out"),
         (["catalog", "show", "qwen3-14c"], 1, "qwen3-14b"),
         (["recommend", "--hardware", "absent.json"], 1, "absent.json"),
