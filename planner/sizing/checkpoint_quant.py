@@ -1,4 +1,4 @@
-"""What the schemes of Hugging Face and MLX checkpoints share: which tensors are linear layers, bytes of a packed matrix."""
+"""What the schemes of Hugging Face and MLX checkpoints share: which tensors are linear layers, packed bytes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import re
 from math import prod
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from planner.sizing.records import QuantizedGroup, Role
+from planner.sizing.artifact import QuantizedGroup
+from planner.sizing.records import Role
 
 if TYPE_CHECKING:
     from planner.sizing.records import TensorGroup
@@ -60,7 +61,7 @@ def sixteen_bit(group: TensorGroup, label: str = "BF16") -> QuantizedGroup:
 
 
 def safetensors_header_bytes(groups: tuple[QuantizedGroup, ...], tensors_per_matrix: int) -> int:
-    """Bytes of the JSON headers: about 130 per stored tensor (name, dtype, shape, offsets); experts are stored singly."""
+    """Bytes of the JSON headers: about 130 per stored tensor (name, dtype, shape, offsets); experts stand alone."""
     tensors = 0
     for item in groups:
         experts = prod(item.group.shape[2:]) if item.group.role is Role.EXPERT else 1

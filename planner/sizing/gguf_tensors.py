@@ -106,7 +106,8 @@ def quantizer_view(expanded: ExpandedModel, extra: tuple[TensorGroup, ...] = ())
         gqa=_gqa(expanded, architecture),
         v_like=sum(len(t.group.layers) or 1 for t in tensors if t.category in V_LIKE),
         tied=not any(group.name == "output.weight" for group in groups),
-        is_70b=_LAYERS_OF_70B.get(architecture) == layers and (architecture != "llama" or shape.heads != shape.kv_heads),
+        is_70b=_LAYERS_OF_70B.get(architecture) == layers
+        and (architecture != "llama" or shape.heads != shape.kv_heads),
     )
 
 
@@ -149,5 +150,3 @@ def _gqa(expanded: ExpandedModel, architecture: str) -> int:
     if not shape.kv_heads:
         return 0
     return shape.heads // shape.kv_heads
-
-

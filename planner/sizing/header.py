@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from planner.sizing.records import QuantizedGroup, TensorGroup
+    from planner.sizing.artifact import QuantizedGroup
+    from planner.sizing.records import TensorGroup
 
 ALIGNMENT: Final = 32
 # Magic, version, tensor count, metadata count.

@@ -8,16 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from planner.errors import PlannerError
+from planner.sizing.artifact import BlockBytes, QuantizedModel
 from planner.sizing.header import file_bytes, header_bytes, tokenizer_bytes
 from planner.sizing.identity import IdentityCache
 from planner.sizing.quantize_gguf import quantize_gguf
 from planner.sizing.quantize_hf import quantize_hf
 from planner.sizing.quantize_mlx import quantize_mlx
-from planner.sizing.records import BlockBytes, QuantizedModel, Role
+from planner.sizing.records import Role
 
 if TYPE_CHECKING:
     from planner.catalog.records.quant import Quant
-    from planner.sizing.records import ExpandedModel, ModelShape, QuantizedGroup
+    from planner.sizing.artifact import QuantizedGroup
+    from planner.sizing.records import ExpandedModel, ModelShape
 
 QUANTIZERS: Final = ("2024", "2026")
 _results: IdentityCache[QuantizedModel] = IdentityCache(8192)
@@ -77,6 +79,7 @@ class Sums:
         self.dense = [0] * layers
         self.experts = [0] * layers
         self.outside: dict[Role, int] = {}
+        self.roles: dict[Role, int] = {}
         self.mtp = self.parameters = self.total = 0
 
     def add(self, quantized: QuantizedGroup) -> None:
@@ -86,7 +89,9 @@ class Sums:
         self.total += quantized.bytes
         if group.mtp:
             self.mtp += quantized.bytes
-        elif not group.layers or group.role is Role.LOOKUP:
+            return
+        self.roles[group.role] = self.roles.get(group.role, 0) + quantized.bytes
+        if not group.layers or group.role is Role.LOOKUP:
             self.outside[group.role] = self.outside.get(group.role, 0) + quantized.bytes
         else:
             target = self.experts if group.role is Role.EXPERT else self.dense
@@ -140,6 +145,7 @@ class Sums:
             tied_bytes=0 if head else embedding,
             encoder_bytes=encoder,
             other_bytes=sum(outside.values()),
+            role_bytes=tuple((role.value, size) for role, size in self.roles.items() if size),
             error_fraction=error,
             notes=notes,
         )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from planner.sizing.artifact import QuantizedGroup
 from planner.sizing.blocks import tensor_bytes
 from planner.sizing.gguf_mix import Mix, depends_on_layer, fitting, tensor_type
 from planner.sizing.gguf_tensors import EMBEDDING, OUTPUT, GgufModel, GgufTensors, quantizer_view
 from planner.sizing.identity import IdentityCache
 from planner.sizing.publishers import Recipe, recipe_for
-from planner.sizing.records import QuantizedGroup, Role, TensorGroup
+from planner.sizing.records import Role, TensorGroup
 
 if TYPE_CHECKING:
     from planner.sizing.records import ExpandedModel

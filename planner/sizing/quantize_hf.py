@@ -15,7 +15,8 @@ from planner.sizing.records import Role
 
 if TYPE_CHECKING:
     from planner.catalog.records.quant import Quant
-    from planner.sizing.records import ExpandedModel, QuantizedGroup, TensorGroup
+    from planner.sizing.artifact import QuantizedGroup
+    from planner.sizing.records import ExpandedModel, TensorGroup
 
 _NAMES: Final = (
     "BF16", "FP16", "FP8", "FP8-block", "NVFP4", "MXFP4", "AWQ", "GPTQ-INT4", "GPTQ-INT8", "W4A16", "W8A8", "BNB-NF4",

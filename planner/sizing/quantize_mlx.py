@@ -16,7 +16,8 @@ from planner.sizing.records import Role
 
 if TYPE_CHECKING:
     from planner.catalog.records.quant import Quant
-    from planner.sizing.records import ExpandedModel, QuantizedGroup, TensorGroup
+    from planner.sizing.artifact import QuantizedGroup
+    from planner.sizing.records import ExpandedModel, TensorGroup
 
 _AFFINE: Final = re.compile(r"mlx-([2-8])bit")
 _MICROSCALED: Final = {

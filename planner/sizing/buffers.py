@@ -1,0 +1,117 @@
+"""Work buffers beside weights and caches: compute graph, masks, output, device context.
+
+llama.cpp's graph is reserved for one micro-batch (`ubatch`) against the full cache. The widths were found
+on CPU loads of llama.cpp 0.7.0 (build 11669, tests/data/llama_server_loads.csv); GPU builds use the same graph. Those
+expressions are fits, not derivations, and each carries its error.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from planner.sizing.graph_shape import GraphShape, graph_shape
+from planner.sizing.kv_cache import llama_cells
+from planner.sizing.records import Part
+from planner.units import MIB
+
+if TYPE_CHECKING:
+    from planner.sizing.records import Allocation, ExpandedModel, Runtime
+
+_SLOT_BYTES: Final = 20_972
+_TOKEN_BYTES: Final = 50
+# vLLM's peak activation by the same sum of live tensors: 1.22 GiB for Llama-3-8B at 8192 tokens and 256
+# sequences; 1.26 measured (vLLM PR 10511).
+_VLLM_LOGIT_BYTES: Final = 10
+_MLX_PREFILL_TOKENS: Final = 2048
+
+
+def compute_buffer(expanded: ExpandedModel, runtime: Runtime, allocation: Allocation, ranks: int = 1) -> Part:
+    """The work buffer of one device; `ranks` is the tensor-parallel degree that divides its widths (vLLM)."""
+    shape = graph_shape(expanded)
+    if allocation.buffers == "vllm":
+        return _vllm(shape, runtime, allocation, ranks)
+    if allocation.buffers == "mlx":
+        return _mlx(shape, runtime)
+    return _llama(shape, runtime)
+
+
+def host_buffer_bytes(expanded: ExpandedModel, runtime: Runtime, allocation: Allocation) -> int:
+    """Host memory of a llama.cpp graph that runs on GPUs: inputs and masks of one micro-batch."""
+    if allocation.buffers != "llama.cpp":
+        return 0
+    shape = graph_shape(expanded)
+    ubatch = llama_cells(runtime).ubatch
+    return _mask_cells(shape, runtime) * ubatch * (2 if runtime.flash_attention else 4) + 4 * ubatch * shape.hidden
+
+
+def output_buffer_bytes(expanded: ExpandedModel, runtime: Runtime, allocation: Allocation) -> int:
+    """Logits of one token per slot, in F32 on the host (llama.cpp; others count them as activations)."""
+    if allocation.buffers != "llama.cpp":
+        return 0
+    return 4 * expanded.shape.vocabulary_size * runtime.parallel
+
+
+def _mask_cells(shape: GraphShape, runtime: Runtime) -> int:
+    """Sum of the distinct cache lengths, one mask each."""
+    cells = llama_cells(runtime)
+    total = cells.per_sequence if shape.has_full else 0
+    if shape.window is not None:
+        total += cells.window(shape.window, runtime)
+    return total
+
+
+def _llama(shape: GraphShape, runtime: Runtime) -> Part:
+    cells = llama_cells(runtime)
+    ubatch = cells.ubatch
+    width, error, measured = _width(shape)
+    fixed = _fixed_bytes(shape)
+    masks = _mask_cells(shape, runtime) * ubatch
+    if runtime.flash_attention:
+        total = 4 * ubatch * width + fixed + 2 * masks + _SLOT_BYTES * runtime.parallel + _TOKEN_BYTES * ubatch
+    else:
+        longest = cells.per_sequence if shape.has_full or shape.window is None else cells.window(shape.window, runtime)
+        scores = 4 * shape.heads * longest * ubatch + 4 * ubatch * (shape.hidden + 5 * shape.heads * shape.head_dim)
+        total = max(4 * ubatch * width + fixed, scores if shape.has_attention else 0) + 4 * masks
+        error = max(error, 0.15)
+    note = None if measured else "this kind of layer was measured on few models"
+    return Part(name="compute buffer", bytes=total, basis="fitted", error_fraction=error, note=note)
+
+
+def _width(shape: GraphShape) -> tuple[int, float, bool]:
+    """Floats per token of the widest moment of the graph, its relative error, and whether it was well measured."""
+    dense = 5 * shape.hidden + 3 * shape.dense
+    if shape.recurrent == "mamba":
+        return round(1.2 * dense), 0.2, False
+    if not shape.active_experts:
+        width, error = dense, 0.01
+    else:
+        active, expert = shape.active_experts, shape.expert
+        routed = max(5 * shape.hidden + 3 * active * expert, 2 * active * (expert + shape.hidden))
+        width, error = max(routed, dense if shape.dense else 0), 0.09
+    if shape.latent:
+        width = max(width, shape.heads * (3 * shape.latent + shape.rope) + shape.hidden)
+    if shape.recurrent == "delta-net":
+        return width, 0.4 if shape.active_experts else 0.17, False
+    return width, error, shape.recurrent == "none"
+
+
+def _fixed_bytes(shape: GraphShape) -> int:
+    return 5 * MIB if shape.recurrent == "mamba" else 0
+
+
+def _vllm(shape: GraphShape, runtime: Runtime, allocation: Allocation, ranks: int) -> Part:
+    tokens = allocation.batch_tokens or max(runtime.batch, runtime.parallel)
+    feed_forward = 3 * max(shape.dense, shape.shared) / ranks
+    experts = shape.active_experts * (3 * shape.expert / ranks + shape.hidden)
+    live = 2 * tokens * (4 * shape.hidden + max(feed_forward, experts))
+    logits = _VLLM_LOGIT_BYTES * max(runtime.parallel, 1) * shape.vocabulary / ranks
+    note = "peak of the profile run; vision models need far more"
+    return Part(name="activations", bytes=round(live + logits), basis="assumed", error_fraction=0.5, note=note)
+
+
+def _mlx(shape: GraphShape, runtime: Runtime) -> Part:
+    tokens = min(_MLX_PREFILL_TOKENS, runtime.context_tokens)
+    experts = shape.active_experts * (3 * shape.expert + shape.hidden)
+    live = 2 * tokens * (4 * shape.hidden + max(3 * max(shape.dense, shape.shared), experts))
+    logits = 4 * shape.vocabulary * runtime.parallel
+    return Part(name="activations", bytes=live + logits, basis="assumed", error_fraction=0.5)

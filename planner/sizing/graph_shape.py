@@ -1,0 +1,95 @@
+"""Widths of a model's compute graph, read off its tensor groups once per model: what work buffers depend on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from planner.sizing.identity import IdentityCache
+from planner.sizing.records import Role
+
+if TYPE_CHECKING:
+    from planner.sizing.records import ExpandedModel, LayerCache
+
+_KEPT_ARCHITECTURES_WITHOUT_WINDOW: Final = frozenset({"phi3"})
+
+
+class GraphShape(NamedTuple):
+    """Widths in elements. `latent` and `rope` are those of latent attention (0 without it), `dense` is 0 when no layer has
+    a dense feed-forward, `conv` and `state` the recurrent elements per slot of one layer."""
+
+    hidden: int
+    vocabulary: int
+    heads: int
+    head_dim: int
+    dense: int
+    expert: int
+    active_experts: int
+    shared: int
+    latent: int
+    rope: int
+    conv: int
+    state: int
+    recurrent: str
+    window: int | None
+    has_full: bool
+    has_attention: bool
+
+
+_shapes: IdentityCache[GraphShape] = IdentityCache(1024)
+
+
+def graph_shape(expanded: ExpandedModel) -> GraphShape:
+    """The widths of this model; remembered."""
+    return _shapes.value((expanded,), (), lambda: _graph_shape(expanded))
+
+
+def _graph_shape(expanded: ExpandedModel) -> GraphShape:
+    shape = expanded.shape
+    attention = [cache for cache in expanded.caches if cache.kind != "recurrent"]
+    recurrent = next((cache for cache in expanded.caches if cache.kind == "recurrent"), None)
+    latent, rope = _latent(expanded, attention)
+    windows = [cache.window for cache in attention if cache.kind == "window"]
+    ignored = shape.gguf_architecture in _KEPT_ARCHITECTURES_WITHOUT_WINDOW
+    return GraphShape(
+        hidden=shape.hidden_size,
+        vocabulary=shape.vocabulary_size,
+        heads=shape.heads,
+        head_dim=shape.head_dim,
+        dense=_widest(expanded, Role.FFN),
+        expert=shape.expert_intermediate_size,
+        active_experts=shape.active_experts if shape.experts else 0,
+        shared=_widest(expanded, Role.SHARED_EXPERT),
+        latent=latent,
+        rope=rope,
+        conv=recurrent.conv_elements if recurrent else 0,
+        state=recurrent.state_elements if recurrent else 0,
+        recurrent=_recurrent_kind(expanded) if recurrent else "none",
+        window=windows[0] if windows and not ignored else None,
+        has_full=ignored or any(cache.kind == "full" for cache in attention),
+        has_attention=bool(attention),
+    )
+
+
+def _widest(expanded: ExpandedModel, role: Role) -> int:
+    """Width of the widest feed-forward of that role: the row length of its down projection."""
+    return max(
+        (g.shape[0] for g in expanded.groups if g.role is role and "ffn_down" in g.name and not g.mtp), default=0
+    )
+
+
+def _latent(expanded: ExpandedModel, attention: list[LayerCache]) -> tuple[int, int]:
+    width = next((cache.k_width for cache in attention if cache.mla), 0)
+    if not width:
+        return 0, 0
+    latent = next((g.shape[1] for g in expanded.groups if "attn_k_b.weight" in g.name and len(g.shape) > 1), 512)
+    latent = min(latent, width)
+    return latent, width - latent
+
+
+def _recurrent_kind(expanded: ExpandedModel) -> str:
+    names = " ".join(group.name for group in expanded.groups)
+    if "ssm_in.weight" in names:
+        return "mamba"
+    if "shortconv" in names:
+        return "conv"
+    return "delta-net"
