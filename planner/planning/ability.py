@@ -5,7 +5,8 @@ No model has a hand-set score. The unit is one doubling of a dense model's param
     prior    = log2(sqrt(total x active) in billions) + DOUBLINGS_PER_YEAR x (release - 2024)
     evidence = for each benchmark that enough models publish: a straight line score = a + b x prior over those
                models, read backwards for this model's score, at most MOST_DEVIATION away from its prior
-    ability  = weighted mean of the prior (weight 1) and the evidence (weights of the workload, else 1)
+    ability  = weighted mean of the prior (weight 1) and the evidence (weights of the workload, else 1),
+               less UNPROVEN without any evidence
 
 Loss of a quant: its measured KL divergence divided by NATS_PER_DOUBLING.
 """
@@ -34,6 +35,9 @@ MOST_DEVIATION = 3.0
 
 # A tag that the workload prefers (`code`) counts as half a doubling.
 TAG_BONUS = 0.5
+
+# A model of which no comparable score is published counts half a doubling less: its prior may flatter it.
+UNPROVEN = 0.5
 
 # A model whose release is unknown counts as one of the middle of the catalog's span.
 UNKNOWN_RELEASE_YEARS = 1.0
@@ -116,7 +120,8 @@ def ability_of(model: Model, prior: float, lines: Mapping[str, Line], workload: 
         weight = workload.score_weights.get(score.benchmark, 1.0)
         total, weights, used = total + weight * evidence, weights + weight, used + 1
     bonus = TAG_BONUS if set(workload.prefer_tags) & set(model.tags) else 0.0
-    return Ability(doublings=total / weights + bonus, prior=prior, scores=used)
+    doubt = 0.0 if used else UNPROVEN
+    return Ability(doublings=total / weights + bonus - doubt, prior=prior, scores=used)
 
 
 def abilities(models: Mapping[str, Model], counts: Counts, workload: Workload) -> dict[str, Ability]:

@@ -88,7 +88,7 @@ def _refuse_capability(model: Model, capabilities: tuple[str, ...]) -> Refusal |
 
 
 def _refuse_context(model: Model, context_tokens: int, *, named: bool) -> Refusal | None:
-    """A context above the trained length needs an extension method; it is planned only for a model asked for by name."""
+    """A context above the trained length needs an extension method; planned only for a model named by the person."""
     if model.context is None or context_tokens <= model.context.native_tokens:
         return None
     reach = max(model.context.native_tokens, (model.context.extended_tokens or 0) if named else 0)

@@ -37,7 +37,8 @@ def no_plan(question: Question, found: Found) -> NoFeasiblePlan:
 
 
 def _nothing_fits(triple: Triple, attempt: Attempt) -> str:
-    return f"nothing fits; the nearest miss is {triple.model.name} {triple.quant.id} on {triple.server}, which {miss_text(attempt)}"
+    name = f"{triple.model.name} {triple.quant.id} on {triple.server}"
+    return f"nothing fits; the nearest miss is {name}, which {miss_text(attempt)}"
 
 
 def _would_fit(attempt: Attempt, question: Question) -> str:

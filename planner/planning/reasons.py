@@ -31,9 +31,8 @@ def _fit(services: Services, site: Site) -> Reason:
     parts = []
     for bar in pool_plans(site, (one.candidate.footprint for one in services.chosen)):
         free = bar.pool.usable_bytes - bar.used_bytes
-        parts.append(
-            f"{format_gib(bar.used_bytes)} of {format_gib(bar.pool.usable_bytes)} in {bar.pool.id} ({format_gib(free)} free)"
-        )
+        used, usable = format_gib(bar.used_bytes), format_gib(bar.pool.usable_bytes)
+        parts.append(f"{used} of {usable} in {bar.pool.id} ({format_gib(free)} free)")
     return Reason(rule="fit", text=f"fits: {', '.join(parts)}" if parts else "")
 
 
