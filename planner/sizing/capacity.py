@@ -33,13 +33,12 @@ def max_context(
     """The longest context per user, in steps of 256 tokens and at most `limit_tokens`, that fits; 0 when not even
     256 tokens do. `free_bytes` by pool id, else what each pool has usable. Layout is checked at every step tried, so a
     split over GPUs is that of the context found."""
+    fits = _fit_test(expanded, quant, allocation, placement, pools, free_bytes, recipe)
 
-    def fits(steps: int) -> bool:
-        tokens = min(steps * CONTEXT_STEP_TOKENS, limit_tokens)
-        return _fits(replace(runtime, context_tokens=tokens))
+    def holds(steps: int) -> bool:
+        return fits(replace(runtime, context_tokens=min(steps * CONTEXT_STEP_TOKENS, limit_tokens)))
 
-    _fits = _fit_test(expanded, quant, allocation, placement, pools, free_bytes, recipe)
-    steps = _largest(fits, -(-limit_tokens // CONTEXT_STEP_TOKENS))
+    steps = _largest(holds, -(-limit_tokens // CONTEXT_STEP_TOKENS))
     return min(steps * CONTEXT_STEP_TOKENS, limit_tokens)
 
 
@@ -56,8 +55,8 @@ def max_parallel(
     recipe: str | None = None,
 ) -> int:
     """The most users with `runtime.context_tokens` each that fit, at most `limit`; 0 when not even one does."""
-    _fits = _fit_test(expanded, quant, allocation, placement, pools, free_bytes, recipe)
-    return _largest(lambda users: _fits(replace(runtime, parallel=users)), limit)
+    fits = _fit_test(expanded, quant, allocation, placement, pools, free_bytes, recipe)
+    return _largest(lambda users: fits(replace(runtime, parallel=users)), limit)
 
 
 def _fit_test(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal
 
-from planner.sizing.buffers import compute_buffer, output_buffer_bytes
+from msgspec.structs import replace
+
+from planner.sizing.demand import Demand, memory_demand
 from planner.sizing.identity import IdentityCache
-from planner.sizing.kv_cache import layer_caches
 from planner.sizing.place import Placed, loaded_bytes, place
 from planner.sizing.quantize import quantize
 from planner.sizing.records import Footprint, Part
@@ -53,12 +54,12 @@ def size_model(
     Without a placement everything lies in one memory: no copies, one work buffer. Raises PlannerError for an unknown
     quant or recipe, and for cache types that the server refuses."""
     quantized = quantize(expanded, quant, recipe=recipe, imatrix=imatrix, quantizer=quantizer)
+    ranks = placement.tensor_parallel if placement else 1
+    demand = memory_demand(expanded, runtime, allocation, ranks, len(quantized.blocks))
     if placement is None:
-        placed = _unplaced(expanded, quantized, runtime, allocation)
+        placed = _unplaced(quantized, demand, allocation)
     else:
         placed = place(expanded, quantized, runtime, allocation, placement, pools)
-    ranks = placement.tensor_parallel if placement else 1
-    caches = layer_caches(expanded, runtime, allocation, ranks)
     return Footprint(
         model=expanded.shape.id,
         quant=quant.id,
@@ -72,8 +73,8 @@ def size_model(
         overhead_bytes=placed.overhead_bytes,
         bits_per_weight=quantized.bits_per_weight,
         read_bytes_per_token=quantized.read_bytes_per_token,
-        kv_bytes_per_token=round(sum(cache.growing * len(cache.layers) for cache in caches)),
-        parts=_parts(expanded, quantized, runtime, allocation, placed, ranks),
+        kv_bytes_per_token=demand.growing_bytes,
+        parts=_parts(quantized, demand, allocation, placed),
         pools=placed.uses,
         context_tokens=runtime.context_tokens,
         parallel=runtime.parallel,
@@ -81,26 +82,18 @@ def size_model(
     )
 
 
-def _unplaced(expanded: ExpandedModel, quantized: QuantizedModel, runtime: Runtime, allocation: Allocation) -> Placed:
-    caches = layer_caches(expanded, runtime, allocation)
+def _unplaced(quantized: QuantizedModel, demand: Demand, allocation: Allocation) -> Placed:
     return Placed(
         uses=(),
         weights_bytes=loaded_bytes(quantized, allocation),
-        kv_cache_bytes=sum(cache.kv * len(cache.layers) for cache in caches),
-        state_bytes=sum(cache.state * len(cache.layers) for cache in caches),
-        compute_bytes=compute_buffer(expanded, runtime, allocation).bytes,
-        overhead_bytes=output_buffer_bytes(expanded, runtime, allocation) + allocation.device_overhead_bytes,
+        kv_cache_bytes=demand.kv_bytes,
+        state_bytes=demand.state_bytes,
+        compute_bytes=demand.compute.bytes,
+        overhead_bytes=demand.output_bytes + allocation.device_overhead_bytes,
     )
 
 
-def _parts(
-    expanded: ExpandedModel,
-    quantized: QuantizedModel,
-    runtime: Runtime,
-    allocation: Allocation,
-    placed: Placed,
-    ranks: int,
-) -> tuple[Part, ...]:
+def _parts(quantized: QuantizedModel, demand: Demand, allocation: Allocation, placed: Placed) -> tuple[Part, ...]:
     parts = list(_weights(quantized, allocation))
     copied = placed.weights_bytes - loaded_bytes(quantized, allocation)
     if copied > 0:
@@ -113,17 +106,14 @@ def _parts(
         parts.append(Part(name="KV cache", bytes=placed.kv_cache_bytes, basis=basis, error_fraction=error))
     if placed.state_bytes:
         parts.append(Part(name="recurrent state", bytes=placed.state_bytes, basis=basis, error_fraction=error))
-    buffer = compute_buffer(expanded, runtime, allocation, ranks)
-    parts.append(
-        Part(
-            name=buffer.name,
-            bytes=placed.compute_bytes,
-            basis=buffer.basis,
-            error_fraction=buffer.error_fraction,
-            note=buffer.note,
-        )
-    )
-    return (*parts, *_overhead(expanded, runtime, allocation, placed))
+    parts.append(replace(demand.compute, bytes=placed.compute_bytes))
+    if demand.output_bytes:
+        parts.append(Part(name="output buffer", bytes=demand.output_bytes, basis="exact"))
+    context = placed.overhead_bytes - demand.output_bytes
+    if context:
+        note = allocation.device_overhead_source
+        parts.append(Part(name="device context", bytes=context, basis="assumed", error_fraction=0.5, note=note))
+    return tuple(parts)
 
 
 def _weights(quantized: QuantizedModel, allocation: Allocation) -> tuple[Part, ...]:
@@ -137,15 +127,3 @@ def _weights(quantized: QuantizedModel, allocation: Allocation) -> tuple[Part, .
         )
 
     return _weight_parts.value((quantized,), (allocation.policy,), build)
-
-
-def _overhead(expanded: ExpandedModel, runtime: Runtime, allocation: Allocation, placed: Placed) -> tuple[Part, ...]:
-    output = output_buffer_bytes(expanded, runtime, allocation)
-    parts = []
-    if output:
-        parts.append(Part(name="output buffer", bytes=output, basis="exact"))
-    context = placed.overhead_bytes - output
-    if context:
-        note = allocation.device_overhead_source
-        parts.append(Part(name="device context", bytes=context, basis="assumed", error_fraction=0.5, note=note))
-    return tuple(parts)

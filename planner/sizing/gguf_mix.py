@@ -186,7 +186,7 @@ def _values_by_file_type(turn: int, model: GgufModel, mix: Mix) -> str | None:
     return None
 
 
-def _down(index: int, model: GgufModel, mix: Mix) -> str | None:
+def _down(index: int, model: GgufModel, mix: Mix) -> str | None:  # noqa: C901 - one case per file type
     layers, falcon = model.layers, model.architecture == "falcon"
     first_eighth = index < layers // 8
     match mix.file_type:

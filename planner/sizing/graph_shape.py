@@ -14,8 +14,8 @@ _KEPT_ARCHITECTURES_WITHOUT_WINDOW: Final = frozenset({"phi3"})
 
 
 class GraphShape(NamedTuple):
-    """Widths in elements. `latent` and `rope` are those of latent attention (0 without it), `dense` is 0 when no layer has
-    a dense feed-forward, `conv` and `state` the recurrent elements per slot of one layer."""
+    """Widths in elements. `latent` and `rope` are those of latent attention (0 without it), `dense` is 0 when no layer
+    has a dense feed-forward, `conv` and `state` the recurrent elements per slot of one layer."""
 
     hidden: int
     vocabulary: int

@@ -1,7 +1,7 @@
 """Bytes of a GGUF file beside its tensor data: fixed header, metadata, tensor list and alignment.
 
-Layout: the GGUF specification of ggml (version 3). The metadata of a published file is nearly all tokenizer; its size is
-constant per vocabulary, taken from published files (size less tensors).
+Layout: the GGUF specification of ggml (version 3). The metadata of a published file is nearly all tokenizer; its size
+is constant per vocabulary, taken from published files (size less tensors).
 """
 
 from __future__ import annotations

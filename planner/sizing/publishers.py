@@ -1,7 +1,7 @@
 """Habits of those who publish GGUF files, as far as their published files show them.
 
-Checked against published sizes (`tests/data/gguf_sizes.csv`); what nobody can derive (unsloth's UD files) is an estimate
-and says so.
+Checked against published sizes (`tests/data/gguf_sizes.csv`); what nobody can derive (unsloth's UD files) is an
+estimate and says so.
 """
 
 from __future__ import annotations

@@ -36,8 +36,8 @@ def quantize(
 ) -> QuantizedModel:
     """The model's artifact under `quant`, tensor by tensor.
 
-    `recipe` names a publisher's habits (GGUF), `imatrix` an importance matrix, `quantizer` the generation of llama-quantize.
-    Raises PlannerError for a quant, recipe or quantizer that nobody knows."""
+    `recipe` names a publisher's habits (GGUF), `imatrix` an importance matrix, `quantizer` the generation of
+    llama-quantize. Raises PlannerError for a quant, recipe or quantizer that nobody knows."""
     if quantizer not in QUANTIZERS:
         raise PlannerError(f"unknown quantizer {quantizer!r}", hint=f"known: {', '.join(QUANTIZERS)}")
     key = (recipe, imatrix, quantizer)

@@ -1,8 +1,8 @@
 """Quantized checkpoints for vLLM: what each scheme stores per matrix and which tensors it leaves in 16 bit.
 
 Layouts: AutoAWQ and GPTQModel (int32-packed weights, scales, zeros, `g_idx`), compressed-tensors (`pack-quantized`,
-`int-quantized`, `float-quantized`), NVIDIA ModelOpt (NVFP4), bitsandbytes. All leave embeddings, head, norms, routers, convolutions,
-encoders and next-token-prediction layers as they are; MXFP4 packs routed experts only.
+`int-quantized`, `float-quantized`), NVIDIA ModelOpt (NVFP4), bitsandbytes. All leave embeddings, head, norms, routers,
+convolutions, encoders and next-token-prediction layers as they are; MXFP4 packs routed experts only.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NAMES: Final = (
 )  # fmt: skip
 
 
-def packing_of(name: str, group_size: int | None) -> Packing | None:
+def packing_of(name: str, group_size: int | None) -> Packing | None:  # noqa: C901 - one case per scheme
     """How a scheme stores one matrix; None for 16 bit. Raises PlannerError for an unknown scheme."""
     group = group_size or 128
     match name.casefold():

@@ -1,8 +1,8 @@
 """MLX checkpoints: affine groups (a 16-bit scale and bias each) or the microscaled types, embedding and head included.
 
-Rules of mlx-lm (`utils.quantize_model`, `models/*.py` predicates, 2026-08): every linear layer and embedding whose row the
-group divides is packed; routers stay at 8 bit; convolutions, norms and encoders in 16 bit. Next-token-prediction layers and
-a tied head's duplicate are dropped at conversion.
+Rules of mlx-lm (`utils.quantize_model`, `models/*.py` predicates, 2026-08): every linear layer and embedding whose row
+the group divides is packed; routers stay at 8 bit; convolutions, norms and encoders in 16 bit. Next-token-prediction
+layers and a tied head's duplicate are dropped at conversion.
 """
 
 from __future__ import annotations
