@@ -9,9 +9,57 @@ import re
 from pathlib import Path
 from typing import Any
 
-from planner.sizing.records import ExpandedModel, LayerCache, ModelShape, Role, TensorGroup
+from planner.catalog.records.quant import Quant
+from planner.sizing.records import (
+    Allocation,
+    ExpandedModel,
+    KvType,
+    LayerCache,
+    ModelShape,
+    Role,
+    Runtime,
+    TensorGroup,
+)
 
 DATA = Path(__file__).parent.parent / "data"
+LLAMA = Allocation(policy="llama.cpp", buffers="llama.cpp")
+VLLM = Allocation(policy="vllm", buffers="vllm")
+MLX = Allocation(policy="mlx", buffers="mlx")
+
+
+@functools.cache
+def a_quant(name: str, quant_format: str = "gguf", group_size: int | None = None) -> Quant:
+    """A quant by name, without the catalog."""
+    return Quant(
+        id=name,
+        format=quant_format,  # type: ignore[arg-type]
+        scheme="test",
+        nominal_bits=4,
+        speed_class="4bit-k",
+        group_size=group_size,
+    )
+
+
+def load_runtime(row: dict[str, str]) -> Runtime:
+    """The runtime of one measured load; context per user, as planner counts it."""
+    parallel, unified = int(row["n_parallel"]), row["kv_unified"] == "1"
+    context = -(-int(row["ctx_arg"]) // parallel) if unified else int(row["n_ctx_seq"])
+    return Runtime(
+        context_tokens=context,
+        parallel=parallel,
+        kv_type=KvType(k=row["ctk"], v=row["ctv"]),
+        ubatch=int(row["n_ubatch"]),
+        batch=int(row["n_batch"]),
+        flash_attention=row["flash_attn"] != "off",
+        kv_unified=unified,
+        swa_full=row["swa_full"] == "1",
+    )
+
+
+def load_model(row: dict[str, str]) -> ExpandedModel:
+    """The model of a measured load: `NAME/L4` is its first four blocks."""
+    name, _, layers = row["model"].partition("/L")
+    return measured_model(name, int(layers) if layers else None)
 
 
 def rows(name: str) -> list[dict[str, str]]:
@@ -119,9 +167,7 @@ def measured_model(name: str, layers: int | None = None) -> ExpandedModel:
                 continue
             gguf_name = entry[0].replace("blk.*.", "blk.{layer}.")
             groups.append(
-                TensorGroup(
-                    role=role_of(entry[0]), name=gguf_name, shape=tuple(entry[1]), layers=part, mtp=is_mtp
-                )
+                TensorGroup(role=role_of(entry[0]), name=gguf_name, shape=tuple(entry[1]), layers=part, mtp=is_mtp)
             )
     kv_heads = meta.get("attention.head_count_kv")
     heads = meta.get("attention.head_count")
