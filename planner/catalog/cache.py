@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import logging
 import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -52,6 +51,8 @@ def write_cache(file: Path | None, parsed: Parsed) -> None:
     """Replaces the file in one step; a disk that is full or read-only is no failure."""
     if file is None:
         return
+    import tempfile
+
     content = msgspec.msgpack.encode(parsed)
     temporary = None
     try:

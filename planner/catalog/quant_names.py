@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+
+import msgspec
 
 from planner.catalog.records import Quant
 from planner.errors import UnknownName
 
 # Without a format the first one that has the name decides, as servers are asked: llama-server, vllm, mlx-lm.
 FORMATS = ("gguf", "hf", "mlx")
+
+_GROUP = re.compile(r"(?P<base>.+)-g(?P<size>32|64|128)")
+_GROUPED_SCHEMES = frozenset({"awq", "gptq", "pack-quantized", "affine"})
 
 
 def by_key(quants: Iterable[Quant]) -> Mapping[str, Quant]:
@@ -24,16 +30,34 @@ def find(quants: Iterable[Quant], name: str, format: str | None = None) -> Quant
     """The quant of that id or alias, case ignored, in one format or in the first that has it.
 
     Raises UnknownName: near misses, and for an id of another format that format's name."""
-    asked, known = name.strip().casefold(), tuple(quants)
+    asked, known = name.strip(), tuple(quants)
+    found = _named(known, asked.casefold(), format) or _grouped(known, asked.casefold(), format)
+    if found is None:
+        raise UnknownName("quant", name, _spellings(known, format), hint=_elsewhere(known, asked, format))
+    return found
+
+
+def _named(quants: tuple[Quant, ...], asked: str, format: str | None) -> Quant | None:  # noqa: A002
+    """By id, then by alias, format by format."""
     for each in FORMATS if format is None else (format,):
-        inside = [quant for quant in known if quant.format == each]
-        for quant in inside:
-            if quant.id.casefold() == asked:
-                return quant
-        for quant in inside:
-            if asked in (alias.casefold() for alias in quant.aliases):
-                return quant
-    raise UnknownName("quant", name, _spellings(known, format), hint=_elsewhere(known, asked, format))
+        inside = [quant for quant in quants if quant.format == each]
+        ids = {quant.id.casefold(): quant for quant in inside}
+        aliases = {alias.casefold(): quant for quant in inside for alias in quant.aliases}
+        if asked in ids or asked in aliases:
+            return ids.get(asked) or aliases[asked]
+    return None
+
+
+def _grouped(quants: tuple[Quant, ...], asked: str, format: str | None) -> Quant | None:  # noqa: A002
+    """`AWQ-g32`: a quant with a group size of its own. What is known of the usual group size is not claimed of it."""
+    suffix = _GROUP.fullmatch(asked)
+    base = _named(quants, suffix["base"], format) if suffix else None
+    if suffix is None or base is None or base.scheme not in _GROUPED_SCHEMES:
+        return None
+    size = int(suffix["size"])
+    if size == base.group_size:
+        return base
+    return msgspec.structs.replace(base, id=f"{base.id}-g{size}", aliases=(), group_size=size, loss=None)
 
 
 def _spellings(quants: Iterable[Quant], format: str | None) -> list[str]:  # noqa: A002
@@ -42,7 +66,8 @@ def _spellings(quants: Iterable[Quant], format: str | None) -> list[str]:  # noq
 
 def _elsewhere(quants: Iterable[Quant], asked: str, format: str | None) -> str | None:  # noqa: A002
     """Says so when the quant exists, but in another format than the one asked for."""
-    others = sorted({q.format for q in quants if asked in (q.id.casefold(), *(a.casefold() for a in q.aliases))})
+    folded = asked.casefold()
+    others = sorted({q.format for q in quants if folded in (q.id.casefold(), *(a.casefold() for a in q.aliases))})
     if not others or format is None:
         return None
     readable = [quant.id for quant in quants if quant.format == format and not quant.rare]

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from yaml import MappingNode, Node, SafeLoader, ScalarNode
 
 _BOOLEANS = {"true": True, "True": True, "false": False, "False": False}
+_DEEPEST = 500
+_BRACKETS = re.compile(rb"[\[\]{}]")
+_DEEP_INDENT = re.compile(rb"^[ ?:-]{%d}" % _DEEPEST, re.MULTILINE)
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9_]*|0x[0-9a-fA-F_]+)")
 
 
@@ -25,6 +28,7 @@ def parse_yaml(text: str | bytes, name: str) -> object:
     Raises CatalogError with line and column for broken YAML, repeated keys and ambiguous plain values."""
     import yaml
 
+    _refuse_depth(text, name)
     loader = _loader_class()(text)
     try:
         return loader.get_single_data()
@@ -35,10 +39,21 @@ def parse_yaml(text: str | bytes, name: str) -> object:
         raise CatalogError(f"{where}: {error.problem or error.context}", hint=hint) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CatalogError(f"{name}: not readable as YAML: {error}") from None
-    except RecursionError:
-        raise CatalogError(f"{name}: nested too deeply") from None
     finally:
         loader.dispose()
+
+
+def _refuse_depth(text: str | bytes, name: str) -> None:
+    """libyaml composes by recursion in C: nesting of some ten thousand levels ends the process. A block level takes
+    at least a column of indentation, a flow level a bracket."""
+    content = text.encode() if isinstance(text, str) else text
+    depth = 0
+    for bracket in _BRACKETS.finditer(content):
+        depth += 1 if bracket[0] in b"[{" else -1
+        if depth > _DEEPEST:
+            raise CatalogError(f"{name}: nested too deeply")
+    if _DEEP_INDENT.search(content):
+        raise CatalogError(f"{name}: nested too deeply")
 
 
 @cache

@@ -1,0 +1,13 @@
+"""The shipped catalog, loaded once for these tests."""
+
+from __future__ import annotations
+
+import pytest
+
+from planner.catalog.catalog import Catalog
+from planner.catalog.load import load_catalog
+
+
+@pytest.fixture
+def catalog() -> Catalog:
+    return load_catalog()
