@@ -22,8 +22,12 @@ def is_old_build(engine_build: str | None, builds: Builds) -> bool:
     return bool(year) and int(year[1]) < builds.modern_year if year else False
 
 
-def build_factors(engine: str, engine_build: str | None, runtime: Runtime, builds: Builds) -> tuple[float, float]:
-    """Factors on the weight and cache read rates: old builds, and attention without the fused kernel."""
+def build_factors(engine: str, engine_build: str | None, runtime: Runtime, builds: Builds) -> dict[str, float]:
+    """Factors on the rates of weights, cache and prefill: old builds, and attention without the fused kernel."""
     old = engine in {"llama.cpp", "ollama", "localai"} and is_old_build(engine_build, builds)
     slow_cache = old or not runtime.flash_attention
-    return builds.weight_factor if old else 1.0, builds.kv_factor if slow_cache else 1.0
+    return {
+        "weight_factor": builds.weight_factor if old else 1.0,
+        "kv_factor": builds.kv_factor if slow_cache else 1.0,
+        "prefill_factor": builds.prefill_factor if old else 1.0,
+    }

@@ -24,9 +24,10 @@ class Stack(Record, kw_only=True):
 
     `bus_fraction`: share of the published memory bandwidth that weight reads reach. `kv_fraction`: the same for the
     cache, at a grouped-query ratio of 4, falling with the ratio to the power `gqa_exponent`. `layer_us` and
-    `moe_layer_us`: launch time per layer. `batch_compute_fraction`: share of the FP16 peak that decoding several
-    sequences at once reaches. `prefill_factor` multiplies the share of the FP16 peak in prefill.
-    `range_factor` above 1 widens the range of a stack without measured rows."""
+    `moe_layer_us`: launch time per layer, `recurrent_layer_us` on top for a layer with a recurrent state.
+    `batch_compute_fraction`: share of the FP16 peak that decoding several sequences at once reaches, times the
+    factors for 4-bit weights and expert models. `prefill_factor` and `attention_factor` multiply the shares of the
+    FP16 peak in prefill. `range_factor` above 1 widens the range of a stack without measured rows."""
 
     device: DeviceGroup
     bus_fraction: float
@@ -36,9 +37,13 @@ class Stack(Record, kw_only=True):
     layer_us: float
     moe_layer_us: float
     token_us: float = 0.0
+    recurrent_layer_us: float = 0.0
     batch_compute_fraction: float
+    batch_4bit_factor: float = 1.0
+    batch_moe_factor: float = 1.0
     batch_prefill_fraction: float = 1.0
     prefill_factor: float = 1.0
+    attention_factor: float = 1.0
     range_factor: float = 1.0
     source: str
 
@@ -51,6 +56,7 @@ class Cores(Record, kw_only=True):
     quant_factors: dict[str, dict[str, float]]
     flops_per_unit_clock: dict[str, int]
     apple_clock_ghz: dict[str, float]
+    mla_cache_factor: float
     source: str
 
 
@@ -65,6 +71,8 @@ class CpuCores(Record, kw_only=True):
     interleave_factor: float
     unplaced_factor: float
     ik_factor: float
+    ik_cache_factor: float
+    ik_prefill_factor: float
     source: str
 
 
@@ -75,6 +83,7 @@ class Several(Record, kw_only=True):
     card_us: float
     reduce_us: float
     reduce_gb_per_s: float
+    prefill_reduce_share: float
     nvlink_gb_per_s: float
     handoff_us: float
     split_cpu_fraction: float
@@ -91,7 +100,10 @@ class Prefill(Record, kw_only=True):
     default_share: float
     apple_gflops_per_core: dict[str, float]
     attention_share: float
+    cpu_attention_factor: float
     moe_factor: float
+    cpu_moe_factor: float
+    assumed_flops_per_byte: float
     stream_fraction: float
     fixed_ms: float
     source: str
@@ -128,6 +140,7 @@ class Builds(Record, kw_only=True):
     modern_year: int
     weight_factor: float
     kv_factor: float
+    prefill_factor: float
     source: str
 
 
@@ -147,16 +160,19 @@ class SpeedConstants(Record, kw_only=True):
     ollama_token_us: float
     ollama_source: str
 
-    def stack(self, name: str) -> tuple[Stack, float]:
+    def stack(self, name: str, vendor: str | None = None) -> tuple[Stack, float]:
         """The constants of a stack and the extra seconds per token of the server around it.
 
-        `ollama-X` and `localai-X` are llama.cpp on X. Raises CatalogError for a stack without constants."""
+        `ollama-X` and `localai-X` are llama.cpp on X; a vendor's own entry (`llama.cpp-vulkan-intel`) goes first.
+        Raises CatalogError for a stack without constants."""
         extra_s = 0.0
         base = name
         if name.startswith(_OLLAMA):
             base, extra_s = _BASE + name.removeprefix(_OLLAMA), self.ollama_token_us * 1e-6
         elif name.startswith(_LOCALAI):
             base = _BASE + name.removeprefix(_LOCALAI)
+        if vendor and f"{base}-{vendor}" in self.stacks:
+            base = f"{base}-{vendor}"
         if base not in self.stacks:
             raise CatalogError(f"no speed constants for {name!r}", hint=f"known: {', '.join(sorted(self.stacks))}")
         return self.stacks[base], extra_s

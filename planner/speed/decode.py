@@ -23,6 +23,7 @@ class Step(Record, kw_only=True):
     extra_token_s: float = 0.0
     weight_factor: float = 1.0
     kv_factor: float = 1.0
+    prefill_factor: float = 1.0
 
 
 class Cost(Record, kw_only=True):
@@ -112,11 +113,19 @@ def device_stack(step: Step, reader: Reader) -> Stack:
 
 def cache_rate(step: Step, share: Share) -> float:
     """Bytes per second at which attention reads the cache on this device."""
-    shape, reader = step.expanded.shape, share.reader
+    reader = share.reader
     stack = device_stack(step, reader)
-    ratio = shape.heads / shape.kv_heads if shape.kv_heads else 1.0
+    ratio = query_ratio(step.expanded)
     efficiency = formulas.kv_efficiency(stack.kv_fraction, ratio, stack.gqa_exponent) * step.kv_factor
+    if any(cache.mla for cache in step.expanded.caches):
+        efficiency *= step.constants.cores.mla_cache_factor
     return (reader.bandwidth_bytes_per_s or 0.0) * efficiency
+
+
+def query_ratio(expanded: ExpandedModel) -> float:
+    """Query heads behind one cached head; 4, the neutral ratio, where that is unknown or the cache is a latent."""
+    heads = [cache.heads for cache in expanded.caches if cache.kind != "recurrent" and cache.heads and not cache.mla]
+    return expanded.shape.heads / min(heads) if heads and expanded.shape.heads else 4.0
 
 
 def _read(name: str, share: Share, quantity: float, rate: float) -> Cost:
@@ -151,27 +160,36 @@ def batch_flops_per_s(step: Step, share: Share) -> float:
     if reader.device == "cpu":
         per_core = step.constants.cpu.prefill_gflops_per_core[reader.isa] * 1e9
         return (reader.cores or 0.0) * per_core * device_stack(step, reader).batch_compute_fraction
-    return peak_flops(reader, step.constants) * step.stack.batch_compute_fraction
+    stack = step.stack
+    fraction = stack.batch_compute_fraction * (stack.batch_4bit_factor if step.quant_class.startswith("4bit") else 1.0)
+    if step.expanded.shape.experts:
+        fraction *= stack.batch_moe_factor
+    return peak_flops(reader, step.constants) * fraction
 
 
 def peak_flops(reader: Reader, constants: SpeedConstants) -> float:
-    """FP16 peak; where only units and clock are known, 512 FLOPs per unit and clock (two FP16 per FP32 lane)."""
-    if reader.flops_per_s:
-        return reader.flops_per_s
+    """FP16 peak (Apple: what the cores reach); unknown: from the bandwidth, as a usual card has it."""
     if reader.device == "apple" and reader.apple_cores:
         table = constants.prefill.apple_gflops_per_core
         per_core = table.get(reader.architecture) or max(table.values())
         return reader.apple_cores * per_core * 1e9
-    return (reader.unit_clock_per_s or 0.0) * 512.0
+    if reader.flops_per_s:
+        return reader.flops_per_s
+    return (reader.bandwidth_bytes_per_s or 0.0) * constants.prefill.assumed_flops_per_byte
 
 
 def _launch(step: Step) -> list[Cost]:
     shape, stack = step.expanded.shape, step.stack
     dense, moe = shape.layers, shape.moe_layers
-    seconds = (dense * stack.layer_us + moe * stack.moe_layer_us + stack.token_us) * 1e-6
+    recurrent = sum(len(cache.layers) for cache in step.expanded.caches if cache.kind == "recurrent")
+    recurrent = recurrent if stack.recurrent_layer_us else 0
+    micros = dense * stack.layer_us + moe * stack.moe_layer_us + recurrent * stack.recurrent_layer_us + stack.token_us
+    seconds = micros * 1e-6
     text = f"{dense} layers x {stack.layer_us:g} us"
     if moe:
         text += f" + {moe} expert layers x {stack.moe_layer_us:g} us"
+    if recurrent:
+        text += f" + {recurrent} recurrent layers x {stack.recurrent_layer_us:g} us"
     if stack.token_us:
         text += f" + {stack.token_us:g} us"
     costs = [Cost(term=Term(name="launch", seconds=seconds, text=f"{text} = {seconds * 1e3:.2f} ms"), bound="launch")]
@@ -209,9 +227,7 @@ def handed_layers(placement: Placement, layers: int) -> int:
 
 def _reduce(step: Step, cards: int, sequences: float) -> Cost:
     several, shape = step.constants.several, step.expanded.shape
-    gpus = [share.reader.gpu for share in step.shares if share.reader.gpu is not None]
-    nvlink = bool(gpus) and all(gpu.nvlink_peers for gpu in gpus)
-    rate = (several.nvlink_gb_per_s if nvlink else several.reduce_gb_per_s) * 1e9
+    rate = reduce_bytes_per_s(step)
     moved = formulas.ring_bytes(sequences, shape.hidden_size, cards)
     seconds = 2 * shape.layers * (several.reduce_us * 1e-6 + moved / rate)
     text = (
@@ -219,6 +235,14 @@ def _reduce(step: Step, cards: int, sequences: float) -> Cost:
         f" = {seconds * 1e3:.2f} ms"
     )
     return Cost(term=Term(name="all-reduce", seconds=seconds, text=text), bound="link")
+
+
+def reduce_bytes_per_s(step: Step) -> float:
+    """What an all-reduce moves per second and card: NVLink where every card has peers, else PCIe."""
+    several = step.constants.several
+    gpus = [share.reader.gpu for share in step.shares if share.reader.gpu is not None]
+    nvlink = bool(gpus) and all(gpu.nvlink_peers for gpu in gpus)
+    return (several.nvlink_gb_per_s if nvlink else several.reduce_gb_per_s) * 1e9
 
 
 def bound_by(costs: tuple[Cost, ...]) -> BoundBy:

@@ -44,13 +44,15 @@ def gpu_reader(hardware: Hardware, index: int, pool: Pool | None, constants: Spe
     if unit_clock is None:
         doubts.append("unknown_clock")
         remarks.append(f"{gpu.name}: compute units and clock unknown: bandwidth alone decides, range widened")
+    if not gpu.fp16_flops_per_s and not gpu.fp32_flops_per_s and not (apple and gpu.cores):
+        doubts.append("unknown_compute")
     return Reader(
         device="apple" if apple else "gpu",
         name=gpu.name,
         bandwidth_bytes_per_s=bandwidth,
         measured=bool(fact and fact.source == "measured"),
         unit_clock_per_s=unit_clock,
-        flops_per_s=gpu.fp16_flops_per_s,
+        flops_per_s=max(gpu.fp16_flops_per_s or 0.0, gpu.fp32_flops_per_s or 0.0) or None,
         architecture=generation if apple else (gpu.architecture or "").casefold(),
         apple_cores=gpu.cores if apple else None,
         gpu=gpu,

@@ -83,8 +83,9 @@ def _step(
     engine_build: str | None,
     constants: SpeedConstants,
 ) -> Step:
-    stack, extra_s = constants.stack(stack_name)
-    weight_factor, kv_factor = build_factors(engine_of(stack_name), engine_build, runtime, constants.builds)
+    vendor = hardware.gpus[placement.gpus[0]].vendor if placement.gpus else None
+    stack, extra_s = constants.stack(stack_name, vendor)
+    factors = build_factors(engine_of(stack_name), engine_build, runtime, constants.builds)
     return Step(
         expanded=expanded,
         shares=device_shares(footprint, hardware, pools, placement, stack, constants),
@@ -94,8 +95,7 @@ def _step(
         quant_class=quant.speed_class,
         kv_type=runtime.kv_type,
         extra_token_s=extra_s,
-        weight_factor=weight_factor,
-        kv_factor=kv_factor,
+        **factors,
     )
 
 
@@ -167,8 +167,8 @@ def _remarks(step: Step, request: _Request, stack: str, constants: SpeedConstant
         said += share.reader.remarks
         if "assumed_bandwidth" in share.reader.doubts:
             said.append(f"{share.reader.name}: memory bandwidth is assumed, range widened")
-        if share.reader.device != "cpu" and share.reader.flops_per_s is None and not share.reader.apple_cores:
-            said.append(f"{share.reader.name}: FP16 peak unknown: prefill from units and clock, or unknown")
+        if "unknown_compute" in share.reader.doubts:
+            said.append(f"{share.reader.name}: FP16 peak unknown: prefill as of a usual card, range widened")
     waiting = request.concurrency - request.instances * request.runtime.parallel
     if waiting > 0:
         said.append(f"{waiting} of {request.concurrency} users wait: {request.runtime.parallel} sequences run at once")

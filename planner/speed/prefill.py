@@ -6,7 +6,7 @@ import math
 
 from planner.sizing.records import Runtime
 from planner.speed import formulas
-from planner.speed.decode import Cost, Step, device_stack, elements_read, peak_flops
+from planner.speed.decode import Cost, Step, device_stack, elements_read, peak_flops, reduce_bytes_per_s
 from planner.speed.reads import Share
 from planner.speed.records import Term
 
@@ -20,6 +20,7 @@ def prefill_costs(step: Step, runtime: Runtime, depth: float, tokens: float) -> 
         if not found:
             return ()
         costs += found
+    costs += _reduced(step, tokens)
     fixed_s = step.constants.prefill.fixed_ms * 1e-3 + step.extra_token_s
     costs.append(_cost("fixed", fixed_s, f"{fixed_s * 1e3:.1f} ms per request", "launch"))
     return tuple(cost for cost in costs if cost.term.seconds > 0)
@@ -59,8 +60,10 @@ def _device_costs(
 def prefill_flops_per_s(step: Step, share: Share) -> float:
     """FLOPs per second of prompt processing on this device; 0 when nothing is known of it."""
     reader, prefill = share.reader, step.constants.prefill
-    moe = prefill.moe_factor if step.expanded.shape.experts else 1.0
-    factor = device_stack(step, reader).prefill_factor * moe
+    moe = 1.0
+    if step.expanded.shape.experts:
+        moe = prefill.cpu_moe_factor if reader.device == "cpu" else prefill.moe_factor
+    factor = device_stack(step, reader).prefill_factor * moe * step.prefill_factor
     if reader.device == "cpu":
         return (reader.cores or 0.0) * step.constants.cpu.prefill_gflops_per_core[reader.isa] * 1e9 * factor
     share_of_peak = 1.0 if reader.device == "apple" else architecture_share(reader.architecture, prefill.share)
@@ -97,8 +100,9 @@ def _query_width(step: Step) -> float:
 
 def _attention_rate(step: Step, share: Share) -> float:
     if share.reader.device == "cpu":
-        return prefill_flops_per_s(step, share) * 0.5
-    return peak_flops(share.reader, step.constants) * step.constants.prefill.attention_share
+        return prefill_flops_per_s(step, share) * step.constants.prefill.cpu_attention_factor
+    factor = device_stack(step, share.reader).attention_factor
+    return peak_flops(share.reader, step.constants) * step.constants.prefill.attention_share * factor
 
 
 def _stream(step: Step, share: Share, batches: int, batch_tokens: float) -> Cost:
@@ -110,6 +114,17 @@ def _stream(step: Step, share: Share, batches: int, batch_tokens: float) -> Cost
     rate = share.reader.bandwidth_bytes_per_s or 1.0
     text = f"{batches} x {read / batches / 1e9:.2f} GB / {rate / 1e9:.0f} GB/s = {read / rate * 1e3:.1f} ms"
     return _cost(f"weights on {share.reader.name}", read / rate, text, "bandwidth")
+
+
+def _reduced(step: Step, tokens: float) -> list[Cost]:
+    """All-reduces of a tensor split: two per layer over every prompt token, partly behind the arithmetic."""
+    cards, several = step.placement.tensor_parallel, step.constants.several
+    if cards <= 1:
+        return []
+    moved = 2 * step.expanded.shape.layers * formulas.ring_bytes(tokens, step.expanded.shape.hidden_size, cards)
+    rate = reduce_bytes_per_s(step) / several.prefill_reduce_share
+    text = f"{moved / 1e9:.2f} GB / {rate / 1e9:.1f} GB/s = {moved / rate * 1e3:.1f} ms"
+    return [_cost("all-reduce", moved / rate, text, "link")]
 
 
 def _copied(step: Step, share: Share, main: Share, batches: int, tokens: float) -> list[Cost]:

@@ -23,7 +23,8 @@ def decode_width(
     base = ranges.decode[kind]
     if concurrency > 1:
         base = max(base, ranges.decode["concurrency"])
-    factors = [stack_factor, *(getattr(ranges, doubt) for doubt in set(doubts))]
+    decisive = set(doubts) - ({"unknown_compute"} if concurrency == 1 else set())
+    factors = [stack_factor, *(getattr(ranges, doubt) for doubt in decisive)]
     if depth >= ranges.deep_tokens:
         factors.append(ranges.deep)
     return half_width(base, factors)

@@ -1,0 +1,159 @@
+"""Orderings that hold whatever the constants are."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from planner.sizing.records import Placement
+from tests.speed.machines import (
+    CPU,
+    GB,
+    GPU,
+    LLAMA_Q4_READ,
+    ask,
+    gpu_pool,
+    host,
+    llama_3_8b,
+    on_3090,
+    qwen3_30b_a3b,
+    ram_pool,
+    rtx_3090,
+    use,
+)
+
+bandwidths = st.floats(1e10, 8e12)
+
+
+def decode(speed):
+    return speed.decode_tokens_per_s.expected
+
+
+@settings(max_examples=40, deadline=None)
+@given(bandwidths, st.floats(1.0, 4.0), st.sampled_from(["16bit", "8bit", "4bit-k", "4bit-simple", "5-6bit", "low"]))
+def test_more_bandwidth_is_never_slower(bandwidth, factor, quant_class):
+    def speed(rate):
+        return on_3090(hardware=host(rtx_3090(bandwidth_bytes_per_s=rate)), quant_class=quant_class, depth=4096)
+
+    slow, fast = speed(bandwidth), speed(bandwidth * factor)
+    assert decode(fast) >= decode(slow)
+    assert fast.prefill_tokens_per_s.expected >= slow.prefill_tokens_per_s.expected
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 60_000), st.integers(0, 5_000), st.sampled_from([1, 4]))
+def test_more_depth_is_never_faster(depth, more, users):
+    near, far = on_3090(depth=depth, users=users), on_3090(depth=depth + more, users=users)
+    assert decode(far) <= decode(near)
+    assert far.prefill_tokens_per_s.expected <= near.prefill_tokens_per_s.expected
+    assert far.ttft_s.expected >= near.ttft_s.expected
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 32), st.integers(0, 32), st.sampled_from([llama_3_8b, qwen3_30b_a3b]))
+def test_more_users_give_more_in_total_and_less_each(users, more, model):
+    expanded = model()
+    moe = expanded.shape.experts > 0
+    uses = (use("gpu0", 0.9 * GB, expert=1.1 * GB, resident=17.6 * GB, layers=48),) if moe else ()
+    uses = uses or (use("gpu0", LLAMA_Q4_READ, layers=32),)
+    few, many = (
+        ask(expanded, host(rtx_3090()), uses, (gpu_pool(),), GPU, users=n, depth=1024) for n in (users, users + more)
+    )
+    assert decode(many) <= decode(few)
+    assert many.aggregate_tokens_per_s.expected >= few.aggregate_tokens_per_s.expected * 0.999_999
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 64), st.floats(2e10, 4e11))
+def test_layers_in_ram_never_speed_a_model_up(layers, ram_bandwidth):
+    """Every layer moved to a slower memory costs time."""
+    in_ram = min(layers, 32)
+    hardware = host(rtx_3090(), ram_bandwidth=ram_bandwidth)
+
+    def split(count):
+        part = LLAMA_Q4_READ * count / 32
+        uses = [use("gpu0", LLAMA_Q4_READ - part, layers=32 - count, cache=1 - count / 32)]
+        if count:
+            uses.append(use("ram0", part, layers=count, cache=count / 32))
+        placement = Placement(kind="split" if count else "gpu", gpus=(0,), gpu_layers=32 - count)
+        return ask(llama_3_8b(), hardware, tuple(uses), (gpu_pool(), ram_pool()), placement)
+
+    assert decode(split(in_ram)) <= decode(split(in_ram - 1))
+
+
+def test_users_beyond_the_slots_wait():
+    full, beyond = on_3090(users=4, parallel=4), on_3090(users=9, parallel=4)
+    assert decode(full) == decode(beyond)
+    assert beyond.aggregate_tokens_per_s == full.aggregate_tokens_per_s
+    assert any("5 of 9 users wait" in source for source in beyond.sources)
+
+
+def test_ranges_hold_the_expected_value_and_widen_with_doubt():
+    sure = on_3090().decode_tokens_per_s
+    unknown_clock = on_3090(hardware=host(rtx_3090(fp32_flops_per_s=None))).decode_tokens_per_s
+    assert sure.low < sure.expected < sure.high
+    assert unknown_clock.high / unknown_clock.low > sure.high / sure.low
+
+
+def test_ollama_costs_time_per_token_and_localai_none():
+    plain, ollama, localai = (on_3090(stack=s) for s in ("llama.cpp-cuda", "ollama-cuda", "localai-cuda"))
+    assert decode(ollama) < decode(plain) == decode(localai)
+
+
+def test_old_builds_are_slower():
+    assert decode(on_3090(depth=8192, engine_build="May 2024")) < decode(on_3090(depth=8192, engine_build="b9653"))
+    assert on_3090(engine_build="b9653 2026") == on_3090()
+
+
+def test_quantized_cache_is_read_faster():
+    from planner.sizing.records import KvType, Runtime
+
+    eight_bit = Runtime(context_tokens=65536, parallel=64, kv_type=KvType(k="q8_0", v="q8_0"))
+    assert decode(on_3090(depth=32768, runtime=eight_bit)) > decode(on_3090(depth=32768))
+
+
+@pytest.mark.parametrize("numa", ["bind", "interleave", "none"])
+def test_two_nodes_by_placement(numa):
+    """Bound to one node: its own bandwidth. Over both: less than their sum; unplaced worst."""
+    hardware = host(cores=64, nodes=2, ram_bandwidth=400e9, isa=("avx512f",))
+    uses = (use("node0", LLAMA_Q4_READ, layers=32),)
+    pools = (ram_pool(0).__class__(id="node0", kind="ram", capacity_bytes=GB, usable_bytes=GB, node=0),)
+
+    def speed(policy):
+        nodes = {"bind": (0,), "interleave": (0, 1), "none": (0, 1)}[policy]
+        placement = Placement(kind="cpu", numa=policy, numa_nodes=nodes)
+        return decode(ask(llama_3_8b(), hardware, uses, pools, placement, stack="llama.cpp-cpu"))
+
+    assert speed("interleave") > speed("none")
+    copies = ask(
+        llama_3_8b(),
+        hardware,
+        uses,
+        pools,
+        Placement(kind="cpu", numa="bind", numa_nodes=(0, 1), instances=2),
+        stack="llama.cpp-cpu",
+        users=2,
+    )
+    assert decode(copies) == pytest.approx(speed("bind"))
+    one = ask(
+        llama_3_8b(), hardware, uses, pools, Placement(kind="cpu", numa="bind", numa_nodes=(0,)), stack="llama.cpp-cpu"
+    )
+    assert copies.aggregate_tokens_per_s.expected == pytest.approx(2 * one.aggregate_tokens_per_s.expected)
+
+
+def test_unknown_bandwidth_is_null_and_says_how_to_learn_it():
+    silent = ask(
+        llama_3_8b(),
+        host(ram_bandwidth=None),
+        (use("ram0", LLAMA_Q4_READ, layers=32),),
+        (ram_pool(),),
+        CPU,
+        stack="llama.cpp-cpu",
+    )
+    assert silent.decode_tokens_per_s is None
+    assert silent.aggregate_tokens_per_s is None
+    assert silent.bound_by == "unknown"
+    assert any("--ram-bandwidth" in source for source in silent.sources)
+    card = on_3090(hardware=host(rtx_3090(bandwidth_bytes_per_s=None)))
+    assert card.decode_tokens_per_s is None
+    assert any("--gpu-bandwidth" in source for source in card.sources)
