@@ -110,7 +110,8 @@ HEADERS: dict[str, dict[str, Any]] = {
 # What LocalAI's llama-cpp and diffusers backends read from `options: ["name:value"]`, as far as it is used here
 # (grpc-server.cpp, backend.py).
 LOCALAI_OPTIONS = ("parallel", "n_cpu_moe", "cpu_moe", "fit_params", "kv_unified", "cache_ram", "ubatch", "split_mode",
-                   "device", "pooling", "reasoning_budget", "threads_batch", "use_jinja", "torch_dtype")  # fmt: skip
+                   "device", "pooling", "reasoning_budget", "threads_batch", "use_jinja", "torch_dtype",
+                   "mmproj_use_gpu")  # fmt: skip
 
 
 def names(flag: dict[str, Any]) -> list[str]:

@@ -32,8 +32,9 @@ class ServerRoom(Protocol):
         placement: Placement | None = None,
         *,
         kv_type: KvType | None = None,
+        context_tokens: int | None = None,
     ) -> tuple[Objection, ...]:
-        """Why not, each with an id and a sentence; empty means yes."""
+        """Why not, each with an id and a sentence; empty means yes. `context_tokens`: what one user gets."""
 
     def allocation(self, model: Model, quant: Quant, hardware: Hardware, placement: Placement) -> Allocation:
         """The memory rules that sizing follows."""

@@ -80,6 +80,11 @@ EXCEPTIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ),
 }
 
+# Families whose image part llama.cpp runs (tools/mtmd, docs/multimodal.md). [K]
+SEEING_FAMILIES = frozenset(
+    {"gemma-3", "gemma-4", "qwen3-vl", "qwen3.5", "qwen3.6", "qwen3.8", "mistral-small", "ministral-3", "llama-4"}
+)
+
 # Library tags of Ollama that are not Q4_K_M although their name does not say so (as pulled, 2024 to 2026).
 OLLAMA_DEFAULTS: dict[str, str] = {
     "llama3.2:1b": "Q8_0",
@@ -168,6 +173,21 @@ def file_names(repo: str, model: Model, quant_id: str) -> tuple[str, ...]:
     return tuple(f"{folder}{name}-{part:05d}-of-{parts:05d}.gguf" for part in range(1, parts + 1))
 
 
+def projector_file(repo: str, model: Model) -> str | None:
+    """The file that lets a model see images, beside the model in the same repository; None for models without one
+    and for families that llama.cpp shows no images to."""
+    if "image" not in model.modalities or model.family not in SEEING_FAMILIES:
+        return None
+    owner, stem = repo.partition("/")[0], _stem(repo)
+    names = {
+        "unsloth": "mmproj-F16.gguf",
+        "bartowski": f"mmproj-{stem}-f16.gguf",
+        "ggml-org": f"mmproj-{stem}-f16.gguf",
+        "mradermacher": f"{stem}.mmproj-f16.gguf",
+    }
+    return names.get(owner)
+
+
 def _stem(repo: str) -> str:
     name = repo.rpartition("/")[2]
     for ending in ("-i1-GGUF", "-GGUF", "-gguf"):
@@ -182,7 +202,8 @@ def hub_source(model: Model, quant: Quant, revision: str = "main") -> ModelSourc
     repo = repo_of(model, quant.id)
     if repo is None:
         return local_source(model)
-    names = file_names(repo, model, quant.id)
+    projector = projector_file(repo, model)
+    names = (*file_names(repo, model, quant.id), *((projector,) if projector else ()))
     checked_name(repo, "repository")
     note = None
     if (repo, quant.id) not in EXCEPTIONS:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 
+from planner.catalog.records import Model
+from planner.errors import RenderError
 from planner.hardware.facts import Hardware
-from planner.servers.records import Service
+from planner.servers.records import Objection, Service
+from planner.sizing.pools import machine_pools
 from planner.sizing.records import Pool
 from planner.units import GIB, MIB
 
@@ -22,9 +25,22 @@ LARGEST_PROMPT_CACHE_BYTES = 8192 * MIB
 
 def pools_by_id(hardware: Hardware) -> dict[str, Pool]:
     """The machine's memory pools."""
-    from planner.sizing.pools import machine_pools
-
     return {pool.id: pool for pool in machine_pools(hardware)}
+
+
+def context_objections(model: Model, context_tokens: int | None) -> tuple[Objection, ...]:
+    """An objection when more context is wanted than the model was trained for."""
+    if model.context is None or context_tokens is None or context_tokens <= model.context.native_tokens:
+        return ()
+    text = f"cannot stretch a model to {context_tokens} tokens that was trained for {model.context.native_tokens}"
+    return (Objection(reason_id="context", text=text),)
+
+
+def check_trained(service: Service, model: Model) -> None:
+    """Raises RenderError when the planned context is beyond what the model was trained for."""
+    for objection in context_objections(model, service.context):
+        hint = "plan with a smaller --context, or --server llama-server where the model has a YaRN extension"
+        raise RenderError(f"{service.name}: {service.server} {objection.text}", hint=hint)
 
 
 def used_ram_bytes(service: Service, hardware: Hardware) -> int:
@@ -37,7 +53,7 @@ def used_ram_bytes(service: Service, hardware: Hardware) -> int:
 def memory_limit_bytes(service: Service, hardware: Hardware, own_bytes: int) -> int | None:
     """The memory limit of one instance: planned bytes in RAM, what the server's processes need (`own_bytes`),
     and a margin; never more than the machine has. None on unified memory, where the GPU's share is not counted."""
-    if hardware.unified:
+    if any(pool.kind == "unified" for pool in pools_by_id(hardware).values()):
         return None
     planned = used_ram_bytes(service, hardware) // max(1, service.placement.instances) + own_bytes
     limit = math.ceil((planned * (1 + MARGIN_FRACTION) + MARGIN_BYTES) / (256 * MIB)) * 256 * MIB

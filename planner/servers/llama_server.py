@@ -31,9 +31,10 @@ def supports(
     placement: Placement | None = None,
     *,
     kv_type: KvType | None = None,
+    context_tokens: int | None = None,
 ) -> tuple[Objection, ...]:
     """GGUF only, no images, layers split over GPUs of one kind."""
-    found = llamacpp.objections(model, quant, hardware, placement, kv_type)
+    found = llamacpp.objections(model, quant, hardware, placement, kv_type, context_tokens)
     if not found and source(model, quant) is None:
         found = (Objection(reason_id="no-source", text=f"no GGUF repository known that holds {model.id} {quant.id}"),)
     return found
@@ -70,7 +71,7 @@ def launch(service: Service, model: Model, quant: Quant, hardware: Hardware, fac
         health=curl_health("/health", service.port),
         served_name=checked_name(service.model, "model"),
         mounts=(MODELS_MOUNT, KEY_MOUNT),
-        own_bytes=llamacpp.PROCESS_BYTES + cache,
+        own_bytes=llamacpp.PROCESS_BYTES + cache + llamacpp.projector_bytes(service, model),
         engine_s=llamacpp.ENGINE_START_S,
         notes=_notes(service, cache),
     )
@@ -83,6 +84,8 @@ def _argv(service: Service, model: Model, hardware: Hardware, cache_mib: int) ->
         *words("--alias", checked_name(service.model, "model"), "--host", LOOPBACK, "--port", service.port),
         *words("--ctx-size", llamacpp.total_context(service), "--parallel", service.parallel),
         *_placement_words(service, model),
+        *_projector_words(service, model, hardware),
+        *_yarn_words(service, model),
         *words("--flash-attn", "on", "--cache-type-k", service.kv_type.k, "--cache-type-v", service.kv_type.v),
         *_batch_words(service, model),
         *option("--threads", threads(service, hardware)),
@@ -112,6 +115,23 @@ def _placement_words(service: Service, model: Model) -> tuple[Argument, ...]:
         *(words("--split-mode", "layer", "--tensor-split", ",".join(map(str, split))) if split else ()),
         *(words("--split-mode", "none") if len(service.placement.gpus) == 1 else ()),
     )
+
+
+def _projector_words(service: Service, model: Model, hardware: Hardware) -> tuple[Argument, ...]:
+    """The part that sees: on the GPU where it surely fits beside the plan, else computed on the CPU."""
+    file = llamacpp.projector(service)
+    if file is None:
+        return ()
+    offloaded = llamacpp.projector_on_gpu(service, model, hardware)
+    return (*words("--mmproj"), models_word(file), *(() if offloaded else words("--no-mmproj-offload")))
+
+
+def _yarn_words(service: Service, model: Model) -> tuple[Argument, ...]:
+    stretch = llamacpp.yarn(service, model)
+    if stretch is None:
+        return ()
+    factor, native = stretch
+    return words("--rope-scaling", "yarn", "--rope-scale", factor, "--yarn-orig-ctx", native)
 
 
 def _batch_words(service: Service, model: Model) -> tuple[Argument, ...]:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 from planner.catalog.records import Model, Quant
 from planner.hardware.facts import Hardware
 from planner.servers.devices import used_gpus
+from planner.servers.limits import check_trained, context_objections, pools_by_id
 from planner.servers.records import Objection, Service
 from planner.sizing.records import Allocation, KvType, Placement
 from planner.units import GIB, MIB
 
 # --cache-type-k of common/arg.cpp, b11434.
 KV_TYPES = frozenset({"f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"})
+
+# Elements of one block of every quantized cache type (ggml-common.h): a head must consist of whole blocks.
+KV_BLOCK, WHOLE_KV_TYPES = 32, frozenset({"f32", "f16", "bf16"})
 
 # A CUDA context takes 107 MiB on an RTX 4060 Ti and 555 MiB on an RTX PRO 6000, growing with the number of
 # multiprocessors (llama.cpp PR 20595 and PR 23604); large cards are told by their memory.
@@ -46,10 +53,15 @@ def allocation(hardware: Hardware, placement: Placement) -> Allocation:
 
 
 def objections(
-    model: Model, quant: Quant, hardware: Hardware, placement: Placement | None, kv_type: KvType | None
+    model: Model,
+    quant: Quant,
+    hardware: Hardware,
+    placement: Placement | None,
+    kv_type: KvType | None,
+    context_tokens: int | None = None,
 ) -> tuple[Objection, ...]:
     """What every server built on llama.cpp refuses."""
-    found = []
+    found: list[Objection] = [] if has_yarn(model) else [*context_objections(model, context_tokens)]
     if quant.format != "gguf":
         found.append(Objection(reason_id="format", text=f"reads GGUF files; {quant.id} is a {quant.format} format"))
     if model.kind == "image":
@@ -60,6 +72,10 @@ def objections(
         found.append(
             Objection(reason_id="kv-type", text=f"llama.cpp has no cache type {kv_type.label}: one of {known}")
         )
+    head = model.architecture.head_dim if model.architecture else None
+    if kv_type is not None and head and head % KV_BLOCK and not {kv_type.k, kv_type.v} <= WHOLE_KV_TYPES:
+        text = f"quantizes caches in blocks of {KV_BLOCK}, which do not divide the head size {head}"
+        found.append(Objection(reason_id="kv-type", text=text))
     return tuple(found)
 
 
@@ -87,6 +103,52 @@ def expert_blocks_on_cpu(model: Model, placement: Placement) -> int:
     moe = architecture.moe
     blocks = moe.layers or tuple(range(moe.dense_layers, architecture.layers, max(1, moe.every)))
     return blocks[min(wanted, len(blocks)) - 1] + 1 if blocks else wanted
+
+
+def projector(service: Service) -> str | None:
+    """The image projector among the service's files, None without one."""
+    return next((name for name in service.source.file_names if "mmproj" in name), None)
+
+
+def projector_bytes(service: Service, model: Model) -> int:
+    """The projector's size in 16 bits; 0.5 billion parameters where the catalog does not count them (encoders of
+    today's vision models have 0.3 to 0.9)."""
+    return 2 * (model.published.vision_parameters or 500_000_000) if projector(service) else 0
+
+
+def projector_on_gpu(service: Service, model: Model, hardware: Hardware) -> bool:
+    """Whether the projector and its work buffer, which the plan does not count, surely fit beside the plan: twice
+    over, on the GPU with the least room left."""
+    pools = pools_by_id(hardware)
+    left = [
+        pools[use.pool].usable_bytes - use.total_bytes
+        for use in service.footprint.pools
+        if use.pool in pools and pools[use.pool].kind != "ram"
+    ]
+    return bool(left) and min(left) >= 2 * projector_bytes(service, model)
+
+
+class Yarn(NamedTuple):
+    """A context stretched beyond the trained one: by which factor, and from how many tokens."""
+
+    factor: int
+    native_tokens: int
+
+
+def has_yarn(model: Model) -> bool:
+    """Whether the vendor names YaRN as the way to a longer context."""
+    return model.context is not None and "yarn" in (model.context.how or "").casefold()
+
+
+def yarn(service: Service, model: Model) -> Yarn | None:
+    """The stretch that a planned context needs, None within the trained length. Raises RenderError when the model
+    has no YaRN extension."""
+    known = model.context
+    if known is None or service.context <= known.native_tokens:
+        return None
+    if not has_yarn(model):
+        check_trained(service, model)
+    return Yarn(factor=math.ceil(service.context / known.native_tokens), native_tokens=known.native_tokens)
 
 
 def gpu_layers(service: Service) -> int | None:

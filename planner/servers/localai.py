@@ -55,13 +55,14 @@ def supports(
     placement: Placement | None = None,
     *,
     kv_type: KvType | None = None,
+    context_tokens: int | None = None,
 ) -> tuple[Objection, ...]:
     """As llama.cpp for text and embeddings; images in 16 bit, whole on one device."""
     if hardware.os.name == "windows":
         return (Objection(reason_id="platform", text="runs on Linux and macOS: on Windows take WSL"),)
     if model.kind == "image":
         return _image_objections(model, quant, hardware, placement)
-    found = llamacpp.objections(model, quant, hardware, placement, kv_type)
+    found = llamacpp.objections(model, quant, hardware, placement, kv_type, context_tokens)
     if not found and source(model, quant) is None:
         found = (Objection(reason_id="no-source", text=f"no GGUF repository known that holds {model.id} {quant.id}"),)
     return found
@@ -135,7 +136,8 @@ def launch(service: Service, model: Model, quant: Quant, hardware: Hardware, fac
             Mount(source="cache", name="localai-configuration", target="/configuration", read_only=False),
             *((hub,) if image else ()),
         ),
-        own_bytes=SERVER_BYTES + (DIFFUSERS_BYTES if image else llamacpp.PROCESS_BYTES + cache),
+        own_bytes=SERVER_BYTES
+        + (DIFFUSERS_BYTES if image else llamacpp.PROCESS_BYTES + cache + llamacpp.projector_bytes(service, model)),
         engine_s=ENGINE_START_S,
         notes=_notes(image),
     )
@@ -185,6 +187,8 @@ def _text_entry(service: Service, model: Model, hardware: Hardware, cache_bytes:
     layers = llamacpp.gpu_layers(service)
     split = llamacpp.tensor_split(service)
     batch, ubatch = llamacpp.batch_tokens(service, model)
+    stretch = llamacpp.yarn(service, model)
+    rope = {"rope_freq_scale": 1 / stretch.factor} if stretch else {}
     entry: dict[str, object] = {
         "name": service.model,
         "backend": "llama-cpp",
@@ -198,16 +202,23 @@ def _text_entry(service: Service, model: Model, hardware: Hardware, cache_bytes:
         "cache_type_k": service.kv_type.k,
         "cache_type_v": service.kv_type.v,
         "tensor_split": ",".join(map(str, split)) or None,
+        "mmproj": llamacpp.projector(service),
+        "rope_scaling": "yarn" if stretch else None,
         "embeddings": True if model.kind == "embedding" else None,
-        "options": _options(service, model, cache_bytes, ubatch),
-        "parameters": {"model": checked_file(first_file(service)), "batch": batch, **_parameters(service.sampling)},
+        "options": _options(service, model, hardware, cache_bytes, ubatch),
+        "parameters": {
+            "model": checked_file(first_file(service)),
+            "batch": batch,
+            **rope,
+            **_parameters(service.sampling),
+        },
         "chat_template_kwargs": template_switch(model) if service.sampling.thinking is False else None,
         "template": {"use_tokenizer_template": True} if model.kind == "llm" else None,
     }
     return {key: value for key, value in entry.items() if value is not None}
 
 
-def _options(service: Service, model: Model, cache_bytes: int, ubatch: int) -> list[str]:
+def _options(service: Service, model: Model, hardware: Hardware, cache_bytes: int, ubatch: int) -> list[str]:
     """Options of the backend. `kv_unified:false`, so that no slot can take another user's context."""
     experts = llamacpp.expert_blocks_on_cpu(model, service.placement)
     options = [
@@ -217,6 +228,8 @@ def _options(service: Service, model: Model, cache_bytes: int, ubatch: int) -> l
         "kv_unified:false",
         f"cache_ram:{cache_bytes // MIB}",
     ]
+    if llamacpp.projector(service) and not llamacpp.projector_on_gpu(service, model, hardware):
+        options.append("mmproj_use_gpu:false")
     return [*options, f"n_cpu_moe:{experts}"] if experts else options
 
 

@@ -9,6 +9,7 @@ from planner.hardware.facts import Backend, Hardware
 from planner.servers.base import LOOPBACK
 from planner.servers.devices import is_apple_silicon
 from planner.servers.frame import framed
+from planner.servers.limits import check_trained, context_objections
 from planner.servers.records import Argument, Health, Launch, ModelSource, Objection, Service
 from planner.servers.sampling import template_switch, with_neutral
 from planner.servers.words import checked_file, checked_name, json_word, models_word, option, words
@@ -64,9 +65,10 @@ def supports(
     placement: Placement | None = None,
     *,
     kv_type: KvType | None = None,
+    context_tokens: int | None = None,
 ) -> tuple[Objection, ...]:
     """MLX repositories, language models, Apple Silicon, everything in unified memory."""
-    found = []
+    found = [*context_objections(model, context_tokens)]
     if not is_apple_silicon(hardware):
         found.append(Objection(reason_id="platform", text="is planned on Apple Silicon only"))
     if quant.format != "mlx":
@@ -123,6 +125,7 @@ def source(model: Model, quant: Quant) -> ModelSource | None:
 def launch(service: Service, model: Model, quant: Quant, hardware: Hardware, facts: ServerFacts) -> Launch:  # noqa: ARG001
     """`mlx_lm.server` on loopback; the router in front holds the key and the model's name."""
     checked_name(service.model, "model")
+    check_trained(service, model)
     start = framed(
         service,
         hardware,

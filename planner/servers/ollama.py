@@ -13,6 +13,7 @@ from planner.servers import gguf, llamacpp
 from planner.servers.base import LOOPBACK
 from planner.servers.devices import computes_on_cpu, gpu_backend, threads
 from planner.servers.frame import framed
+from planner.servers.limits import check_trained, context_objections
 from planner.servers.records import ConfigFile, Health, Launch, ModelSource, Mount, Objection, Service
 from planner.servers.sampling import with_neutral
 from planner.servers.words import checked_name, word_text, words
@@ -50,9 +51,13 @@ def supports(
     placement: Placement | None = None,
     *,
     kv_type: KvType | None = None,
+    context_tokens: int | None = None,
 ) -> tuple[Objection, ...]:
     """As llama.cpp, with three cache types, one for keys and values alike, and no split files."""
-    found = list(llamacpp.objections(model, quant, hardware, placement, kv_type))
+    found = [
+        *llamacpp.objections(model, quant, hardware, placement, kv_type),
+        *context_objections(model, context_tokens),
+    ]
     if kv_type is not None and (kv_type.k != kv_type.v or kv_type.k not in KV_TYPES):
         text = f"takes one cache type for keys and values, f16, q8_0 or q4_0; not {kv_type.label}"
         found.append(Objection(reason_id="kv-type", text=text))
@@ -96,6 +101,7 @@ def launch(service: Service, model: Model, quant: Quant, hardware: Hardware, fac
     modelfile = ConfigFile(
         path=f"{checked_name(service.name, 'service')}.Modelfile", text=_modelfile(service, model, hardware)
     )
+    check_trained(service, model)
     start = framed(
         service,
         hardware,

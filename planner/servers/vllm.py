@@ -12,7 +12,7 @@ from planner.servers.base import API_KEY, LOOPBACK
 from planner.servers.checkpoints import checkpoints
 from planner.servers.devices import compute_capability, gpu_backend, threads, used_gpus
 from planner.servers.frame import MODELS_MOUNT, framed
-from planner.servers.limits import pools_by_id
+from planner.servers.limits import check_trained, context_objections, pools_by_id
 from planner.servers.parsers import parsers_of
 from planner.servers.records import Argument, Health, Launch, ModelSource, Mount, Objection, Service
 from planner.servers.sampling import template_switch
@@ -71,9 +71,10 @@ def supports(
     placement: Placement | None = None,
     *,
     kv_type: KvType | None = None,
+    context_tokens: int | None = None,
 ) -> tuple[Objection, ...]:
     """Safetensors of a known repository on NVIDIA, AMD or AVX-512, whole on the GPUs, heads divisible by the ranks."""
-    found = platform_objections(hardware, placement)
+    found = [*platform_objections(hardware, placement), *context_objections(model, context_tokens)]
     if quant.format != "hf":
         text = f"reads safetensors repositories; {quant.id} is a {quant.format} format (GGUF left vLLM's core)"
         return (*found, Objection(reason_id="format", text=text))
@@ -146,6 +147,7 @@ def launch(service: Service, model: Model, quant: Quant, hardware: Hardware, fac
     """`vllm serve FOLDER`: cache and share of the card as planned, parsers of the family, no removed flag."""
     ranks = service.placement.tensor_parallel
     probe = f"import urllib.request as r; r.urlopen('http://127.0.0.1:{service.port}/health', timeout=5)"
+    check_trained(service, model)
     start = framed(
         service,
         hardware,

@@ -11,7 +11,7 @@ import yaml
 from msgspec.structs import replace
 
 from planner.catalog.load import load_catalog
-from planner.catalog.records import Architecture, Artifacts, Model, Sampling
+from planner.catalog.records import Architecture, Artifacts, Context, Model, Sampling
 from planner.catalog.records.architecture import Moe
 from planner.errors import RenderError
 from planner.hardware.facts import Hardware
@@ -171,6 +171,45 @@ def test_a_split_model_is_opened_by_its_first_part() -> None:
     launch = start("llama-server", MOE, "Q4_K_M", EXPERTS, RTX_4090)
     assert "--model @models/Q4_K_M/Qwen3-235B-A22B-Q4_K_M-00001-of-00003.gguf" in line(launch)
     assert len(launch.download.file_names) == 3
+
+
+VISION = replace(
+    QWEN3_14B,
+    family="qwen3.5",
+    modalities=("text", "image"),
+    artifacts=Artifacts(gguf=("bartowski/Qwen_Qwen3.5-27B-GGUF",)),
+    published=replace(QWEN3_14B.published, vision_parameters=460_000_000),
+)
+
+
+def test_a_model_that_sees_brings_its_projector() -> None:
+    launch = start("llama-server", VISION, "Q4_K_M", ON_GPU, RTX_4090)
+    assert launch.download.file_names == ("Qwen_Qwen3.5-27B-Q4_K_M.gguf", "mmproj-Qwen_Qwen3.5-27B-f16.gguf")
+    # 11.2 of 24 GiB are planned: the projector's 0.9 GB fit beside them.
+    assert "--mmproj @models/mmproj-Qwen_Qwen3.5-27B-f16.gguf --flash-attn" in line(launch)
+    planned = service("llama-server", VISION, "Q4_K_M", ON_GPU, RTX_4090)
+    pools = tuple(replace(use, weights_bytes=21 * GIB) for use in planned.footprint.pools)
+    full = replace(planned, footprint=replace(planned.footprint, pools=pools))
+    crowded = SERVERS["llama-server"].launch(full, VISION, quant("Q4_K_M"), RTX_4090, FACTS["llama-server"])
+    assert "--no-mmproj-offload" in line(crowded)
+    (entry,) = yaml.safe_load(start("localai", VISION, "Q4_K_M", ON_CPU, SERVER).config_files[0].text)
+    assert entry["mmproj"] == "mmproj-Qwen_Qwen3.5-27B-f16.gguf"
+
+
+def test_a_context_beyond_the_trained_one_is_stretched_or_refused() -> None:
+    trained = Context(native_tokens=32768, extended_tokens=131072, how="YaRN factor 4.0")
+    model = replace(QWEN3_14B, context=trained)
+    launch = start("llama-server", model, "Q4_K_M", ON_GPU, RTX_4090, context=65536)
+    assert "--rope-scaling yarn --rope-scale 2 --yarn-orig-ctx 32768" in line(launch)
+    assert "--rope-scaling" not in line(start("llama-server", model, "Q4_K_M", ON_GPU, RTX_4090, context=32768))
+    (entry,) = yaml.safe_load(start("localai", model, "Q4_K_M", ON_GPU, RTX_4090, context=131072).config_files[0].text)
+    assert (entry["rope_scaling"], entry["parameters"]["rope_freq_scale"]) == ("yarn", 0.25)
+    for server, quant_id in (("vllm", "AWQ"), ("ollama", "Q4_K_M")):
+        with pytest.raises(RenderError, match="trained for 32768"):
+            start(server, model, quant_id, ON_GPU, RTX_4090, context=65536)
+    plain = replace(QWEN3_14B, context=Context(native_tokens=32768))
+    with pytest.raises(RenderError, match="trained for 32768"):
+        start("llama-server", plain, "Q4_K_M", ON_GPU, RTX_4090, context=65536)
 
 
 def test_llama_server_switches_thinking_off_and_sets_all_four() -> None:
@@ -367,7 +406,9 @@ def test_the_whole_catalog_can_be_launched() -> None:
         for model in catalog.models.values():
             for quant_id in SERVERS[server].quants(model, hardware)[:1]:
                 sampling = choose_sampling(model, "deterministic")
-                check_launch(start(server, model, quant_id, placement, hardware, sampling=sampling), FACTS[server])
+                context = min(8192, model.context.native_tokens if model.context else 8192)
+                launch = start(server, model, quant_id, placement, hardware, sampling=sampling, context=context)
+                check_launch(launch, FACTS[server])
 
 
 def test_gated_weights_are_announced() -> None:
