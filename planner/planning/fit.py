@@ -55,13 +55,17 @@ class Fitter:
         self.model, self.quant, self.room, self.demand, self.site = model, quant, room, demand, site
         self.expanded: ExpandedModel = expand(model)
 
+    def runtime(self, placement: Placement) -> Runtime:
+        """The slots of one copy: users are shared out over the copies of the server."""
+        return replace(self.demand.runtime, parallel=-(-self.demand.users // max(placement.instances, 1)))
+
     def footprint(self, placement: Placement) -> Footprint:
         """Memory by part and by pool."""
         allocation = self.room.allocation(self.model, self.quant, self.site.hardware, placement)
         return size_model(
             self.expanded,
             self.quant,
-            self.demand.runtime,
+            self.runtime(placement),
             allocation,
             server=self.room.id,
             placement=placement,
@@ -98,7 +102,7 @@ class Fitter:
             self.site.pools,
             attempt.placement,
             stack=self.room.stack(hardware, attempt.placement),
-            runtime=self.demand.runtime,
+            runtime=self.runtime(attempt.placement),
             depth=depth,
             prompt_tokens=self.demand.prompt_tokens,
             output_tokens=self.demand.output_tokens,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from planner.catalog.records import Model, Quant
-from planner.planning.eligibility import refuse_model, rejected
+from planner.planning.eligibility import Refusal, refuse_model, rejected
 from planner.planning.placement import Attempt, Site
 from planner.planning.rank import Candidate
 from planner.planning.search import Found, Question, Triple, free_fraction
@@ -103,7 +103,11 @@ def _try_image(model: Model, quants: tuple[str, ...], question: Question, found:
     for name in quants:
         quant = question.catalog.quant(name)
         for attempt in image_attempts(model, quant, room, question.site):
-            if room.supports(model, quant, question.site.hardware, attempt.placement):
+            why = room.supports(model, quant, question.site.hardware, attempt.placement)
+            if why:
+                found.rejected.append(
+                    rejected(model, Refusal(reason_id=why[0].reason_id, text=why[0].text), name, room.id)
+                )
                 continue
             if not attempt.fits:
                 found.misses.append((Triple((), model, quant, room.id, 0.0), attempt))

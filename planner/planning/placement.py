@@ -71,12 +71,14 @@ class Site(Record):
         return {pool: count for pool, count in lacks.items() if count > 0}
 
 
-def attempts(server: str, shape: ModelShape, site: Site, attempt: Try, *, with_cpu: bool) -> Iterator[Attempt]:
+def attempts(
+    server: str, shape: ModelShape, site: Site, attempt: Try, *, with_cpu: bool, users: int = 1
+) -> Iterator[Attempt]:
     """Every placement worth an estimate, and the nearest misses where a way does not fit.
 
     A model that fits one GPU is not split; layers go over several GPUs only when one is too small, into RAM only when
     all are. Tensor parallelism is tried beside one GPU, since it is faster. `with_cpu`: try the CPU even when a GPU
-    holds the model."""
+    holds the model; with several `users`, also one copy per NUMA node."""
     kinds = KINDS[server]
     fitted = False
     for placement in _on_devices(kinds, shape, site):
@@ -90,7 +92,7 @@ def attempts(server: str, shape: ModelShape, site: Site, attempt: Try, *, with_c
             fitted = fitted or tried.fits
             yield tried
     if site.has_ram and "cpu" in kinds and (with_cpu or not fitted):
-        yield from _on_cpu(site, attempt)
+        yield from _on_cpu(site, attempt, copies=users > 1)
 
 
 def _on_devices(kinds: tuple[str, ...], shape: ModelShape, site: Site) -> Iterator[Placement]:
@@ -217,8 +219,14 @@ def compute_nodes(hardware: Hardware) -> tuple[NumaNode, ...]:
     return tuple(node for node in hardware.numa_nodes if not node.memory_only)
 
 
-def _on_cpu(site: Site, attempt: Try) -> Iterator[Attempt]:
+def _on_cpu(site: Site, attempt: Try, *, copies: bool) -> Iterator[Attempt]:
+    """One server; and one copy per NUMA node where several users can share them."""
     yield _numa_attempt(Placement(kind="cpu", text="on the CPU"), site, attempt)
+    nodes = compute_nodes(site.hardware)
+    if copies and len(nodes) > 1:
+        ids = tuple(node.id for node in nodes)
+        text = f"on the CPU, one copy bound to each of {len(ids)} NUMA nodes"
+        yield attempt(Placement(kind="cpu", numa="bind", numa_nodes=ids, instances=len(ids), text=text))
 
 
 def _numa_attempt(placement: Placement, site: Site, attempt: Try) -> Attempt:

@@ -95,6 +95,11 @@ def server_place(server: str, row: MatrixRow) -> float:
     return float(row.servers.index(server)) if server in row.servers else float(len(row.servers))
 
 
+def quant_place(quant: Quant, row: MatrixRow) -> float:
+    """The place of a quant in the row's order; after the last when the row does not name it."""
+    return float(row.quants.index(quant.id)) if quant.id in row.quants else float(len(row.quants))
+
+
 def on_device(placement: Placement, device: str) -> bool:
     """Whether a placement computes where the row wants it."""
     if device == "any":
@@ -131,6 +136,7 @@ _SERVER = Level("server", lambda c, r: server_place(c.server, r.row), known=True
 _DEVICE = Level("device", lambda c, r: float(not on_device(c.placement, r.row.device)), known=False)
 _SHORTLIST = Level("shortlist", lambda c, r: float(c.model.id not in r.row.shortlist), known=True)
 _QUANT = Level("quant", lambda c, r: float(bool(r.row.quants) and c.quant.id not in r.row.quants), known=True)
+_QUANT_ORDER = Level("quant order", lambda c, r: quant_place(c.quant, r.row), known=True)
 _ABILITY = Level("ability", _ability_band(ABILITY_BAND), known=True)
 _FINE_ABILITY = Level("ability (fine)", _ability_band(FINE_ABILITY_BAND), known=True)
 _WIDE_ABILITY = Level("ability (wide)", _ability_band(WIDE_ABILITY_BAND), known=True)
@@ -145,8 +151,8 @@ _NAMES = (
     Level("placement", lambda c, _: c.placement.text, known=False, best=_NEVER),
 )
 
-_HOUSE = (_TARGETS, _SERVER, _DEVICE, _SHORTLIST)
-_REST = (_SPEED, _HEADROOM, _SIMPLE, _EXACT, *_NAMES)
+_HOUSE = (_SHORTLIST, _TARGETS, _SERVER, _DEVICE)
+_REST = (_QUANT_ORDER, _SPEED, _HEADROOM, _SIMPLE, _EXACT, *_NAMES)
 
 ORDERS: dict[str | None, tuple[Level, ...]] = {
     None: (*_HOUSE, _QUANT, _ABILITY, *_REST),
@@ -227,6 +233,8 @@ def _sentence(level: str, winner: Candidate, loser: Candidate, ranking: Ranking)
             return f"the row wants it on the {ranking.row.device}"
         case "shortlist":
             return "not on the row's shortlist"
+        case "quant" if loser.quant.id in ranking.row.quants:
+            return f"the row prefers {winner.quant.id} to {loser.quant.id}"
         case "quant":
             return f"{loser.quant.id} is not among the row's quants"
         case "ability":

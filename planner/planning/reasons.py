@@ -55,7 +55,7 @@ def _model(main: Chosen, ability: Ability, runners: list[Candidate]) -> Reason:
     name = main.candidate.model.name
     if main.question.constraints.model is not None:
         return Reason(rule="model", text=f"{name} was asked for")
-    rivals = sum(1 for other in runners if other.model.id != main.candidate.model.id)
+    rivals = len({other.model.id for other in runners} - {main.candidate.model.id})
     among = f", first of {rivals + 1} models compared here" if rivals else ""
     text = f"{name}: ability {ability.doublings:.1f} size doublings ({ability.basis}){among}"
     return Reason(rule="ability", text=text)

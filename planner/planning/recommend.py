@@ -12,11 +12,12 @@ from planner.hardware.facts import Hardware
 from planner.planning.ability import abilities
 from planner.planning.constraints import Constraints
 from planner.planning.facts import Situation
+from planner.planning.losers import losers_of
 from planner.planning.machine import pool_plans, site_of
 from planner.planning.matrix import choose_row, validate_row
 from planner.planning.pitfalls import warnings_of
 from planner.planning.plan import Answer, Plan, Rejected
-from planner.planning.rank import Candidate, explain_loss
+from planner.planning.rank import Candidate
 from planner.planning.reasons import alternatives_of, reasons_of
 from planner.planning.reference import quote_row
 from planner.planning.roles import Case, Chosen, Services, find_services
@@ -99,26 +100,11 @@ def _runners(main: Chosen) -> list[Candidate]:
 
 
 def _losers(main: Chosen, services: Services) -> tuple[Rejected, ...]:
-    """Losers of the first role: candidates that ranked lower, then what was refused or did not fit."""
-    ranking = main.question.ranking
-    lower = []
-    for other in main.found.candidates:
-        if other is main.candidate:
-            continue
-        level, text = explain_loss(main.candidate, other, ranking)
-        lower.append(
-            Rejected(
-                model=other.model.id,
-                quant=other.quant.id,
-                server=other.server,
-                placement=other.placement.text,
-                reason_id=level,
-                text=text,
-            )
-        )
+    """Losers of the first role; models that serve another role are none."""
     planned = {one.candidate.model.id for one in services.chosen}
     refused = [loser for loser in main.found.rejected if loser.quant is not None or loser.model not in planned]
-    return (*lower, *refused)
+    one_model = main.question.constraints.model is not None
+    return losers_of(main.candidate, main.found.candidates, refused, main.question.ranking, one_model=one_model)
 
 
 def _options(constraints: Constraints) -> dict[str, str]:

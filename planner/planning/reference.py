@@ -10,7 +10,6 @@ from planner.planning.eligibility import refuse_model
 from planner.planning.plan import RowQuote
 from planner.planning.rank import Candidate, bound_of, explain_loss, key_of
 from planner.planning.search import Found, Question, Triple, evaluate, quant_for
-from planner.servers import SERVERS
 from planner.units import format_gib, format_rate
 
 _KINDS: dict[str, tuple[str, ...] | None] = {
@@ -18,6 +17,13 @@ _KINDS: dict[str, tuple[str, ...] | None] = {
     "cpu": ("cpu",),
     "gpu": ("gpu", "multi-gpu", "tensor-parallel", "unified"),
     "unified": ("unified",),
+}
+
+_NO_DEVICE = {
+    "any": "has no place on this machine",
+    "cpu": "no RAM apart from the GPU's memory is known here",
+    "gpu": "this machine has no GPU with known memory that it can use",
+    "unified": "this machine has no unified memory",
 }
 
 
@@ -82,7 +88,7 @@ def _outcome(question: Question, reference: Reference, model_id: str, quant_id: 
     asked = question._replace(kinds=kinds, constraints=free)
     candidates = list(evaluate(Triple(bound, model, quant, reference.server, ability), asked, found))
     if not candidates:
-        return found.rejected[0].text if found.rejected else f"{SERVERS[reference.server].id} has no place for it here"
+        return found.rejected[0].text if found.rejected else _NO_DEVICE[reference.device]
     best = min(candidates, key=lambda candidate: key_of(candidate, question.ranking))
     return _compare(best, winner, question)
 

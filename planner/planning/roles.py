@@ -77,6 +77,8 @@ def planned_roles(case: Case) -> tuple[tuple[Role, ...], tuple[Role, ...]]:
         return case.constraints.roles, ()
     workload = case.workload
     optional = tuple(role for role in workload.optional_roles if _sensible(role, case))
+    if workload.roles == ("batch",) and "interactive" in optional:
+        return ("interactive", "batch"), ()
     return workload.roles, optional
 
 
@@ -91,15 +93,36 @@ def _sensible(role: Role, case: Case) -> bool:
 def find_services(case: Case, site: Site) -> Services:
     """All services of the plan. Raises NoFeasiblePlan when a required role has no place."""
     required, optional = planned_roles(case)
-    both = {"interactive", "batch"} <= {*required, *optional}
     try:
-        chosen = _in_order(required, case, site, both=both)
+        services = _all_of(required, case, site)
+    except NoFeasiblePlan as miss:
+        fewer = _without_spare(required, case)
+        if fewer == required:
+            raise
+        spared = tuple((role, miss.message) for role in required if role not in fewer)
+        services = _all_of(fewer, case, site)._replace(left_out=spared)
+    return _add_optional(services, optional, case, site)
+
+
+def _without_spare(required: tuple[Role, ...], case: Case) -> tuple[Role, ...]:
+    """The roles that a workload is still useful with: images are given up, and of batch and interactive one."""
+    if case.constraints.roles:
+        return required
+    if "image" in required:
+        return tuple(role for role in required if role != "image")
+    return case.workload.roles if len(case.workload.roles) < len(required) else required
+
+
+def _all_of(required: tuple[Role, ...], case: Case, site: Site) -> Services:
+    """The required services: the first role first; where a later one then finds no place, the last one first."""
+    both = {"interactive", "batch"} <= set(required)
+    try:
+        return Services(_in_order(required, case, site, both=both))
     except NoFeasiblePlan:
         if len(required) == 1:
             raise
         chosen = _in_order(tuple(reversed(required)), case, site, both=both)
-        chosen = tuple(sorted(chosen, key=lambda one: required.index(one.role)))
-    return _add_optional(Services(chosen), optional, case, site)
+        return Services(tuple(sorted(chosen, key=lambda one: required.index(one.role))))
 
 
 def _in_order(roles: tuple[Role, ...], case: Case, site: Site, *, both: bool) -> tuple[Chosen, ...]:
@@ -142,7 +165,7 @@ def _questions(role: Role, case: Case, site: Site, chosen: tuple[Chosen, ...], *
     match role:
         case "interactive":
             main = _language(role, case, site)
-            return [main._replace(kinds=_GPU_KINDS), main] if both and case.workload.id == "batch" else [main]
+            return [main._replace(kinds=_GPU_KINDS)] if both and case.workload.roles == ("batch",) else [main]
         case "batch":
             return _batch_questions(case, site, chosen, both=both)
         case "embedding":
@@ -233,7 +256,7 @@ def _embedding_questions(case: Case, site: Site, chosen: tuple[Chosen, ...]) -> 
         capabilities=("embedding",),
         floor=_floor(asked.min_quant or workload.quant_floor, case.catalog),
         constraints=asked,
-        ranking=Ranking(row=row, targets=Targets(), prefer=asked.prefer if alone else None),
+        ranking=Ranking(row=row, targets=targets_of(workload), prefer=asked.prefer if alone else None),
         abilities=case.abilities,
     )
     return [question] if alone or not site.has_ram else [question._replace(kinds=("cpu",)), question]

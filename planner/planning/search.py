@@ -206,7 +206,8 @@ def _attempts(fitter: Fitter, triple: Triple, question: Question) -> Iterator[At
     """Attempts on the devices that the question allows; with the CPU where the row or the role asks for it."""
     wants_cpu = question.ranking.row.device == "cpu" or question.kinds == ("cpu",)
     allowed = question.kinds
-    for attempt in attempts(triple.server, fitter.expanded.shape, question.site, fitter.attempt, with_cpu=wants_cpu):
+    shape, users = fitter.expanded.shape, question.demand.users
+    for attempt in attempts(triple.server, shape, question.site, fitter.attempt, with_cpu=wants_cpu, users=users):
         if allowed is None or attempt.placement.kind in allowed:
             yield attempt
 
