@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 _NOMINAL = re.compile(r"([0-9.]+)\s*([KMBT])")
 _UNITS = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
+# What most mixtures of 2025 and 2026 have (DeepSeek-V3, GLM-5, Qwen3, MiniMax-M2): 8 per token, 1536 to 2048 wide.
+_ACTIVE_EXPERTS = 8
+_EXPERT_WIDTH = 2048
 # A shape for models of which only a size is known: rows of 1024 elements quantize with every block size.
 _ROW = 1024
 
@@ -43,7 +47,7 @@ def estimate(model: Model, arch: Architecture) -> ExpandedModel:
     published count. Caches follow the stated heads; full attention on every layer unless the kinds are known.
 
     Where the vendor states how many parameters are active, the split between what every token reads and what only
-    some read follows that: layers without experts come first, or experts are assumed (8 of 256) if none are known."""
+    some read follows that: layers without experts come first, or experts are assumed if none are known."""
     arch, assumed = _fitted(model, msgspec.structs.replace(arch, mtp_layers=0))
     plan = blueprint(arch)
     parts = _known(plan)
@@ -64,10 +68,11 @@ def _fitted(model: Model, arch: Architecture) -> tuple[Architecture, str]:
         return min(candidates, key=lambda each: _misfit(model, each, active)), ""
     if active is None or total is None:
         return arch, ""
-    moe = Moe(experts=256, active=8, intermediate_size=256)
-    rows = (total - active) / (1 - moe.active / moe.experts) / (3 * moe.experts * arch.hidden_size * arch.layers)
-    moe = msgspec.structs.replace(moe, intermediate_size=max(1, round(rows / 256)) * 256)
-    return msgspec.structs.replace(arch, moe=moe), "; 8 of 256 experts assumed from the active parameters"
+    one_expert = 3 * arch.hidden_size * _EXPERT_WIDTH * arch.layers
+    count = round((total - active) / one_expert) + _ACTIVE_EXPERTS
+    moe = Moe(experts=count, active=_ACTIVE_EXPERTS, intermediate_size=_EXPERT_WIDTH)
+    note = f"; {_ACTIVE_EXPERTS} of {count} experts assumed, which gives the stated active parameters"
+    return msgspec.structs.replace(arch, moe=moe), note
 
 
 def _with_dense(arch: Architecture, count: int) -> Architecture:
@@ -138,4 +143,5 @@ def opaque(model: Model) -> ExpandedModel:
 
 
 def _matrix(name: str, elements: int) -> TensorGroup:
-    return TensorGroup(role=Role.OTHER, name=f"{name}.weight", shape=(_ROW, max(1, elements // _ROW)))
+    row = math.gcd(elements, _ROW)
+    return TensorGroup(role=Role.OTHER, name=f"{name}.weight", shape=(row, elements // row))

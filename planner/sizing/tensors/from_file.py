@@ -74,7 +74,8 @@ def _split(name: str, shape: tuple[int, ...], kind: str, numbers: list[int], pre
     ahead = tuple(sorted(number for number in numbers if number in predicting))
     groups = []
     if main or not numbers:
-        groups.append(TensorGroup(role=role, name=name, shape=shape, layers=main, fixed_type=kind))
+        stored = not name.startswith("rope_")
+        groups.append(TensorGroup(role=role, name=name, shape=shape, layers=main, fixed_type=kind, stored=stored))
     if ahead:
         groups.append(TensorGroup(role=role, name=name, shape=shape, layers=ahead, fixed_type=kind, mtp=True))
     return groups
