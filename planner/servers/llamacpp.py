@@ -175,10 +175,12 @@ def batch_tokens(service: Service, model: Model) -> tuple[int, int]:
 
 
 def tensor_split(service: Service) -> tuple[int, ...]:
-    """Shares of the GPUs: the planned blocks of each, else equal ones. Empty with fewer than two GPUs."""
+    """Shares of the GPUs: the planned blocks of each, else equal ones. Empty with fewer than two GPUs.
+
+    llama.cpp divides blocks and the output by these shares, the output last: the last GPU's share counts it too."""
     gpus = service.placement.gpus
     if len(gpus) < 2:
         return ()
     planned = {use.pool: use.layers for use in service.footprint.pools}
     layers = [planned.get(f"gpu{index}", 0) for index in gpus]
-    return tuple(layers) if all(layers) else tuple(1 for _ in gpus)
+    return (*layers[:-1], layers[-1] + 1) if all(layers) else tuple(1 for _ in gpus)

@@ -141,7 +141,7 @@ def test_llama_server_states_every_size_and_place() -> None:
             "--n-gpu-layers 31",
         ),  # the output layer comes first
         (ON_CPU, RTX_4090, "--n-gpu-layers 0 --device none"),
-        (PAIR, TWO_3090, "--n-gpu-layers all --split-mode layer --tensor-split 20,20"),
+        (PAIR, TWO_3090, "--n-gpu-layers all --split-mode layer --tensor-split 20,21"),
         (SPREAD, SERVER, "--numa numactl --load-mode none"),
         (BOUND, SERVER, "--threads 16 --numa numactl --load-mode none"),
     ],
