@@ -44,8 +44,8 @@ def parse_yaml(text: str | bytes, name: str) -> object:
 
 
 def _refuse_depth(text: str | bytes, name: str) -> None:
-    """libyaml composes by recursion in C: nesting of some ten thousand levels ends the process. A block level takes
-    at least a column of indentation, a flow level a bracket."""
+    """The C library composes by recursion: nesting of some ten thousand levels would end the process. A block level
+    takes at least a column of indentation, a flow level a bracket."""
     content = text.encode() if isinstance(text, str) else text
     depth = 0
     for bracket in _BRACKETS.finditer(content):

@@ -56,13 +56,14 @@ def test_entries_come_as_a_list_or_by_id() -> None:
 
 @pytest.mark.parametrize("document", ["text", [1], [{"name": "no id"}], [{"id": 7}], {"a": 3}, [{"id": ""}]])
 def test_other_shapes_are_refused(document: object) -> None:
-    with pytest.raises(CatalogError, match="^f"):
+    with pytest.raises(CatalogError, match=r"^f"):
         entries(document, "f")
 
 
 def test_device_units_are_converted_once() -> None:
     entry = {
-        "id": "x", "name": "X", "vendor": "V", "kind": "gpu", "source": "test", "memory_gib": 24, "driver_memory_mib": 24564,
+        "id": "x", "name": "X", "vendor": "V", "kind": "gpu", "source": "test",
+        "memory_gib": 24, "driver_memory_mib": 24564,
         "memory_bandwidth_gb_per_s": 1008.4, "fp16_tensor_tflops": 330.3, "memory_options_gib": [16, 32],
     }  # fmt: skip
     device = device_from_entry(entry, "x.yaml")

@@ -200,7 +200,7 @@ def test_another_matrix_replaces_all_rows(tmp_path: Path) -> None:
     assert other.digest != shipped.digest
     for broken in ("[]", "- {id: mine}", "a: ["):
         file.write_text(broken)
-        with pytest.raises(CatalogError, match="rows.yaml"):
+        with pytest.raises(CatalogError, match=r"rows\.yaml"):
             shipped.with_matrix(file)
     with pytest.raises(CatalogError, match="absent"):
         shipped.with_matrix(tmp_path / "absent.yaml")

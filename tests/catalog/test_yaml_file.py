@@ -12,7 +12,7 @@ from planner.errors import CatalogError
 @pytest.mark.parametrize("word", ["no", "NO", "off", "On", "yes", "y: no"])
 def test_words_that_yaml_1_1_takes_for_booleans_are_refused(word: str) -> None:
     """Norway's country code and the switch names of servers are texts."""
-    with pytest.raises(CatalogError, match="boolean in YAML 1.1") as raised:
+    with pytest.raises(CatalogError, match=r"boolean in YAML 1\.1") as raised:
         parse_yaml(f"key: {word}\n" if ":" not in word else word, "x.yaml")
     assert "quote" in (raised.value.hint or "")
 
@@ -20,7 +20,7 @@ def test_words_that_yaml_1_1_takes_for_booleans_are_refused(word: str) -> None:
 @pytest.mark.parametrize("number", ["4:16", "0123", "0b11", "1:30.5"])
 def test_numbers_that_yaml_1_1_reads_in_another_base_are_refused(number: str) -> None:
     assert yaml.safe_load(number) not in (number, None)  # what PyYAML alone makes of it
-    with pytest.raises(CatalogError, match="YAML 1.1"):
+    with pytest.raises(CatalogError, match=r"YAML 1\.1"):
         parse_yaml(f"key: {number}", "x.yaml")
 
 
@@ -54,7 +54,7 @@ def test_broken_yaml_names_file_and_line(broken: str) -> None:
 
 
 def test_bytes_that_are_no_text_are_an_error() -> None:
-    with pytest.raises(CatalogError, match="mine.yaml"):
+    with pytest.raises(CatalogError, match=r"mine\.yaml"):
         parse_yaml(b"\xff\xfe\x00", "mine.yaml")
 
 
