@@ -256,6 +256,14 @@ def _block_scales(model: Model) -> int:
     return total
 
 
+def test_a_published_gguf_holds_the_copies_for_prediction() -> None:
+    """GLM-4.5-Air in BF16 is published with 205.811 GiB: routers, norms and biases in F32, all else in 2 bytes."""
+    groups = [group for group in expand(MODELS["glm-4.5-air"]).groups if group.gguf]
+    wide = [group for group in groups if len(group.shape) == 1 or group.role is Role.ROUTER]
+    size = sum(2 * group.total_elements for group in groups) + sum(2 * group.total_elements for group in wide)
+    assert abs(size / 2**30 - 205.811) < 0.01
+
+
 def test_a_prediction_layer_is_stored_but_not_part_of_the_graph() -> None:
     shape = expand(MODELS["deepseek-v3.2"]).shape
     mtp = [group for group in expand(MODELS["deepseek-v3.2"]).groups if group.mtp]

@@ -30,6 +30,8 @@ from planner.sizing.tensors.streams import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from planner.catalog.records.architecture import Architecture
     from planner.catalog.records.model import Model
 
@@ -72,7 +74,22 @@ def _from_architecture(model: Model, arch: Architecture) -> ExpandedModel:
         _decoder(plan, parts)
     _towers(model, parts)
     groups = _finish(plan, parts.groups)
-    return ExpandedModel(shape=model_shape(model, plan, groups, None), groups=groups, caches=layer_caches(plan))
+    return ExpandedModel(
+        shape=model_shape(model, plan, groups, None),
+        groups=groups,
+        caches=layer_caches(plan),
+        notes=tuple(_notes(plan)),
+    )
+
+
+def _notes(plan: Blueprint) -> Iterator[str]:
+    """What a reader of the sizes should know of this checkpoint."""
+    if plan.has("stored_head_copy"):
+        yield "the checkpoint stores the tied head a second time; no server loads it"
+    if plan.mtp:
+        yield "the checkpoint holds next-token-prediction layers, which are loaded only for speculative decoding"
+    if "cross" in plan.kinds:
+        yield "cross-attention layers keep the image's keys and values, which are not counted"
 
 
 def _decoder(plan: Blueprint, parts: Parts) -> None:
