@@ -70,6 +70,28 @@ def with_saved(tree: Tree, hardware: Hardware, findings: Findings) -> Hardware:
     return apply(hardware, measured, findings, "measured when captured")
 
 
+def measurement_of(hardware: Hardware) -> Measurement | None:
+    """The measurement that a measured machine holds, to be kept in a capture."""
+    measured = {i for i, _ in enumerate(hardware.numa_nodes) if _is_measured(hardware, i)}
+    rates = {n.id: n.bandwidth_bytes_per_s for i, n in enumerate(hardware.numa_nodes) if i in measured}
+    known = {node: rate for node, rate in rates.items() if rate is not None}
+    if not known:
+        return None
+    upper = hardware.memory.bandwidth_upper_bytes_per_s
+    return Measurement(
+        nodes=known,
+        upper={min(known): upper} if upper else {},
+        single=hardware.memory.bandwidth_single_bytes_per_s,
+        remote={f"{n.id}>{o}": r for n in hardware.numa_nodes for o, r in n.remote_bandwidth_bytes_per_s.items()},
+        threads=hardware.cpu.cores or 0,
+    )
+
+
+def _is_measured(hardware: Hardware, index: int) -> bool:
+    fact = hardware.sources.get(f"numa_nodes.{index}.bandwidth_bytes_per_s")
+    return fact is not None and fact.source == "measured"
+
+
 def apply(hardware: Hardware, measured: Measurement, findings: Findings, when: str) -> Hardware:
     """Puts the figures into nodes and memory, each with its source."""
     how = f"{when}: 95th percentile of 10 ms windows, {measured.threads} threads reading (memcmp)"

@@ -8,6 +8,23 @@ from planner.hardware.nvidia import Driver
 from planner.hardware.tree import Tree
 
 NVML_FILE = "planner/nvml.json"
+LIVE_FILE = "planner/live.json"
+
+
+class Live(msgspec.Struct, frozen=True, kw_only=True):
+    """What only the running kernel could say."""
+
+    architecture: str | None = None
+    page_bytes: int | None = None
+
+
+def read_saved_live(tree: Tree) -> Live:
+    """The running kernel's answers when the tree was captured; unknown ones where there are none."""
+    content = tree.data(LIVE_FILE)[1] if not tree.live else b""
+    try:
+        return msgspec.json.decode(content, type=Live) if content else Live()
+    except msgspec.MsgspecError:
+        return Live()
 
 
 def read_saved_driver(tree: Tree) -> Driver:

@@ -7,6 +7,7 @@ import platform
 import re
 from pathlib import Path
 
+from planner.hardware.capture_files import read_saved_live
 from planner.hardware.cpuinfo import CpuInfo
 from planner.hardware.facts import Disk, Os
 from planner.hardware.findings import Findings
@@ -58,6 +59,10 @@ def _page_bytes(tree: Tree, architecture: str | None, findings: Findings) -> int
     if tree.live:
         findings.fact("os.page_bytes", "read", "sysconf(SC_PAGE_SIZE)")
         return os.sysconf("SC_PAGE_SIZE")
+    saved = read_saved_live(tree).page_bytes
+    if saved is not None:
+        findings.fact("os.page_bytes", "read", "the running kernel, when captured")
+        return saved
     if architecture in {"x86_64", "i686"}:
         findings.fact("os.page_bytes", "derived", "x86 has 4 KiB pages only")
         return 4096
@@ -68,7 +73,7 @@ def _page_bytes(tree: Tree, architecture: str | None, findings: Findings) -> int
 def read_architecture(tree: Tree, from_files: str | None, findings: Findings) -> str | None:
     """The machine word of uname on the live machine, else what the files imply."""
     if not tree.live:
-        return from_files
+        return read_saved_live(tree).architecture or from_files
     findings.fact("cpu.architecture", "read", "uname")
     return platform.machine() or from_files
 

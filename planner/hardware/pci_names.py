@@ -76,18 +76,23 @@ def is_discrete_intel(device: int | None) -> bool:
 
 def display_name(tree: Tree, vendor: int | None, device: int | None, revision: int | None) -> str:
     """Marketing name without the vendor's, as far as it is known; else `AMD 1002:744c`."""
-    name: str | None = None
-    if device is not None and vendor == AMD:
-        name = _AMD.get((device, revision or 0)) or _libdrm_name(tree, device, revision)
-        name = name or _AMD_INTEGRATED_REVISION.get((device, revision or 0)) or _AMD_INTEGRATED.get(device)
-    elif device is not None and vendor == NVIDIA:
-        name = _NVIDIA.get(device)
-    elif device is not None and vendor == INTEL:
-        name = _INTEL.get(device)
+    name = builtin_name(vendor, device, revision)
+    if name is None and vendor == AMD and device is not None:
+        name = _libdrm_name(tree, device, revision)
     if name is None and vendor is not None and device is not None:
         name = _listed_name(tree, vendor, device)
     ids = "unknown" if vendor is None or device is None else f"{vendor:04x}:{device:04x}"
     return name or f"{_VENDOR_NAMES.get(vendor or 0, 'GPU')} {ids}"
+
+
+def builtin_name(vendor: int | None, device: int | None, revision: int | None) -> str | None:
+    """The product in the tables above, None when they lack it."""
+    if device is None:
+        return None
+    if vendor == AMD:
+        exact = (device, revision or 0)
+        return _AMD.get(exact) or _AMD_INTEGRATED_REVISION.get(exact) or _AMD_INTEGRATED.get(device)
+    return {NVIDIA: _NVIDIA, INTEL: _INTEL}.get(vendor or 0, {}).get(device)
 
 
 def _libdrm_name(tree: Tree, device: int, revision: int | None) -> str | None:

@@ -30,6 +30,7 @@ class Tree:
         self.root = real
         self.live = real == "/"
         self.read_paths: set[str] = set()
+        self.seen_paths: set[str] = set()  # looked for and there, without being read
         self._inside: dict[str, str | None] = {}
 
     def _locate(self, path: str) -> str | None:
@@ -97,7 +98,10 @@ class Tree:
     def exists(self, path: str) -> bool:
         """True when a file or folder of that name can be seen below the root."""
         place = self._locate(path)
-        return place is not None and os.path.exists(place)  # noqa: PTH110
+        found = place is not None and os.path.exists(place)  # noqa: PTH110
+        if found:
+            self.seen_paths.add(path.lstrip("/"))
+        return found
 
     def names(self, path: str) -> tuple[str, ...]:
         """Sorted names in a folder, none when it is missing or denied."""
@@ -113,6 +117,7 @@ class Tree:
         if place is None or not os.path.exists(place):  # noqa: PTH110
             return None
         real = self._checked(place)
+        self.seen_paths.add(path.lstrip("/"))
         return None if real is None else real[len(self.root.rstrip("/")) + 1 :]
 
     def link_name(self, path: str) -> str | None:
@@ -120,6 +125,7 @@ class Tree:
         place = self._locate(os.path.dirname(path))  # noqa: PTH120
         if place is None:
             return None
+        self.seen_paths.add(path.lstrip("/"))
         try:
             return os.path.basename(os.readlink(os.path.join(place, os.path.basename(path))))  # noqa: PTH115, PTH118, PTH119
         except (OSError, ValueError):

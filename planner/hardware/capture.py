@@ -1,0 +1,131 @@
+"""`probe --capture`: every file that the probe read, in an archive that `--root` replays elsewhere.
+
+Serial numbers, addresses and names of the host are not among what is read, or are taken out here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import os
+import re
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from planner.errors import ProbeError
+from planner.hardware.bandwidth import SAVED_FILE, measurement_of
+from planner.hardware.capture_files import LIVE_FILE, NVML_FILE, Live
+from planner.hardware.facts import Hardware
+from planner.hardware.nvidia import Driver
+from planner.hardware.tree import Tree
+
+# Read for a cache key or because a distribution ships it: of no use elsewhere, or telling who the machine is.
+_LEFT_OUT = re.compile(r"etc/machine-id|usr/share/.*|proc/stat|.*/unique_id|.*serial.*|sys/firmware/dmi/.*")
+TOP = "machine"
+_MOST_PARTS = 4096  # a chain of links that is longer goes in circles
+_SERIAL_LINE = re.compile(rb"(?im)^(serial|hardware serial)\s*:.*$")
+
+
+def write_capture(path: str | Path, tree: Tree, hardware: Hardware, driver: Driver) -> None:
+    """Writes a .tar.gz of the files read, with NVML's answers, the bandwidth, and what the running kernel said. Raises
+    ProbeError when it cannot be written."""
+    files, links = collect(tree)
+    if driver.boards:
+        files[NVML_FILE] = msgspec.json.encode(_without_ids(driver))
+    measured = measurement_of(hardware)
+    if measured is not None:
+        files[SAVED_FILE] = msgspec.json.encode(measured)
+    live = Live(architecture=hardware.cpu.architecture, page_bytes=hardware.os.page_bytes)
+    files[LIVE_FILE] = msgspec.json.encode(live)
+    buffer = io.BytesIO()
+    with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
+        for name, content in sorted(files.items()):
+            member = tarfile.TarInfo(f"{TOP}/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+        for name, target in sorted(links.items()):
+            member = tarfile.TarInfo(f"{TOP}/{name}")
+            member.type, member.linkname = tarfile.SYMTYPE, target
+            archive.addfile(member)
+    try:
+        Path(path).write_bytes(buffer.getvalue())
+    except OSError as error:
+        raise ProbeError(f"{path}: {error.strerror or 'cannot be written'}") from error
+
+
+def collect(tree: Tree) -> tuple[dict[str, bytes], dict[str, str]]:
+    """(content by path, link target by path) of what was read; each file stands where its links lead."""
+    files: dict[str, bytes] = {}
+    links: dict[str, str] = {}
+    for name in sorted(tree.read_paths | tree.seen_paths):
+        if _LEFT_OUT.fullmatch(name):
+            continue
+        place = _follow(tree.root, name, links)
+        state, content = tree.data(name) if name in tree.read_paths else ("known", b"")
+        is_file = Path(tree.root, place).is_file()
+        if is_file and state == "known":
+            files[place] = _SERIAL_LINE.sub(rb"\1\t: removed", content) if place == "proc/cpuinfo" else content
+    return files, {name: target for name, target in links.items() if name not in files}
+
+
+def _follow(root: str, name: str, links: dict[str, str]) -> str:
+    """The path without links; every link on the way is added to `links`. `/proc/self` stays as it is: it names a
+    process that exists nowhere else."""
+    done: list[str] = []
+    parts = name.split("/")
+    for _ in range(_MOST_PARTS):
+        if not parts:
+            break
+        part = parts.pop(0)
+        if part in {"", "."}:
+            continue
+        if part == "..":
+            done = done[:-1]
+            continue
+        here = "/".join([*done, part])
+        place = Path(root, here)
+        if here == "proc/self" or not place.is_symlink():
+            done.append(part)
+            continue
+        target = str(place.readlink())
+        if target.startswith("/"):
+            target = os.path.relpath(target, "/" + "/".join(done))
+        links[here] = target
+        parts = target.split("/") + parts
+    return "/".join(done)
+
+
+@contextlib.contextmanager
+def opened(root: str | Path) -> Iterator[str | Path]:
+    """The folder to read: `root` itself, or the unpacked content of a capture archive. Raises ProbeError when the
+    archive is broken or reaches outside of itself."""
+    if not (Path(root).is_file() and str(root).endswith((".tar.gz", ".tgz", ".tar"))):
+        yield root
+        return
+    with tempfile.TemporaryDirectory(prefix="planner-capture-") as folder:
+        try:
+            with tarfile.open(root) as archive:
+                archive.extractall(folder, filter="data")
+        except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+            raise ProbeError(f"{root}: not a usable capture: {error}") from error
+        inside = [entry for entry in Path(folder).iterdir() if entry.is_dir()]
+        yield inside[0] if len(inside) == 1 and inside[0].name not in {"proc", "sys"} else folder
+
+
+def _without_ids(driver: Driver) -> Driver:
+    """UUIDs name the very board: they go, by number."""
+    boards = tuple(
+        msgspec.structs.replace(
+            board,
+            uuid=f"GPU-{number}",
+            slices=tuple(msgspec.structs.replace(s, uuid=f"MIG-{number}-{i}") for i, s in enumerate(board.slices)),
+        )
+        for number, board in enumerate(driver.boards)
+    )
+    return msgspec.structs.replace(driver, boards=boards)

@@ -1,0 +1,89 @@
+"""`lscpu` and `lspci` text of another machine."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from planner.catalog.records.device import DeviceTable
+from planner.errors import ProbeError
+from planner.hardware.cpuinfo import RELEVANT_FLAGS
+from planner.hardware.facts import Cpu, Gpu, GpuVendor, Hardware, NumaNode, Os
+from planner.hardware.findings import Findings
+from planner.hardware.pci import AMD, INTEL, NVIDIA
+from planner.hardware.pci_names import builtin_name
+from planner.hardware.published import with_published
+from planner.hardware.tree import parse_cpu_list
+
+# `06:00.0 3D controller [0302]: NVIDIA Corporation GA102GL [A10] [10de:2236] (rev a1)`
+_LSPCI_LINE = re.compile(
+    r"^((?:[0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]) .*\[(?:03|12)[0-9a-f]{2}\]: (.*)"
+    r" \[([0-9a-f]{4}):([0-9a-f]{4})\]",
+    re.MULTILINE,
+)
+_VENDORS: dict[int, GpuVendor] = {NVIDIA: "nvidia", AMD: "amd", INTEL: "intel"}
+
+
+def add(hardware: Hardware, text: str, name: str, findings: Findings) -> Hardware:
+    """CPU and NUMA nodes of the text. Raises ProbeError when it tells no CPU count."""
+    facts = dict(re.findall(r"^\s*([^:\n]+?):\s+(.*?)\s*$", text, re.MULTILINE))
+    online = parse_cpu_list(facts.get("On-line CPU(s) list", "")) or ()
+    if not online and facts.get("CPU(s)", "").isdecimal() and len(facts["CPU(s)"]) < 6:
+        online = tuple(range(int(facts["CPU(s)"])))
+    if not online:
+        raise ProbeError(f"{name}: this lscpu output names no CPUs")
+    sockets = _number(facts.get("Socket(s)"))
+    per_socket = _number(facts.get("Core(s) per socket")) or _number(facts.get("Core(s) per cluster"))
+    cpu = Cpu(
+        model=facts.get("Model name"),
+        vendor=facts.get("Vendor ID"),
+        architecture=facts.get("Architecture"),
+        sockets=sockets,
+        cores=sockets * per_socket if sockets and per_socket else None,
+        threads=len(online),
+        usable_cpus=len(online),
+        allowed_cpus=online,
+        isa=tuple(sorted(RELEVANT_FLAGS.intersection(facts.get("Flags", "").split()))),
+    )
+    nodes = _nodes(facts, set(online)) or (
+        NumaNode(id=0, cpus=online, memory_bytes=hardware.memory.total_bytes, distances={0: 10}),
+    )
+    findings.cover("cpu", cpu, "read", f"lscpu in {name}")
+    for i, node in enumerate(nodes):
+        findings.cover(f"numa_nodes.{i}", node, "read", f"lscpu in {name}")
+    virtual = facts.get("Hypervisor vendor")
+    return msgspec.structs.replace(
+        hardware, cpu=cpu, numa_nodes=nodes, os=Os(name="linux"), virtualization=virtual.casefold() if virtual else None
+    )
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdecimal() and len(text) < 7 else None
+
+
+def _nodes(facts: dict[str, str], online: set[int]) -> tuple[NumaNode, ...]:
+    found = []
+    for key, value in facts.items():
+        match = re.fullmatch(r"NUMA node(\d{1,5}) CPU\(s\)", key)
+        cpus = parse_cpu_list(value) if match else None
+        if match and cpus is not None:
+            found.append(NumaNode(id=int(match[1]), cpus=tuple(cpu for cpu in cpus if cpu in online)))
+    return tuple(sorted(found, key=lambda node: node.id))
+
+
+def add_lspci(hardware: Hardware, text: str, name: str, devices: DeviceTable | None, findings: Findings) -> Hardware:
+    """GPUs that `lspci -nn` lists, when no better source named any. Their memory is the published figure."""
+    gpus: list[Gpu] = []
+    for address, title, vendor_text, device_text in _LSPCI_LINE.findall(text):
+        vendor, device = int(vendor_text, 16), int(device_text, 16)
+        kind = _VENDORS.get(vendor)
+        if kind is None:
+            continue
+        product = re.search(r"\[([^\]]+)\]", title)
+        label = builtin_name(vendor, device, None) or (product[1] if product else title)
+        backend = {"nvidia": "cuda", "amd": "rocm"}.get(kind, "vulkan")
+        gpu = msgspec.convert({"vendor": kind, "name": label, "backend": backend, "bus_id": address}, Gpu)
+        findings.cover(f"gpus.{len(gpus)}", gpu, "read", f"lspci in {name}")
+        gpus.append(gpu)
+    return msgspec.structs.replace(hardware, gpus=with_published(tuple(gpus), devices, findings))
