@@ -15,12 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import planner
 from planner.hardware.files import hardware_json
 from planner.planning.files import plan_json
-from planner.rendering.write import check_bundle, write_bundle
-
-import planner
 from planner.planning.plan import Answer
+from planner.rendering.write import check_bundle, write_bundle
 from planner.report.recommendation import recommendation_view
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

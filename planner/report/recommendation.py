@@ -4,169 +4,120 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.console import Group
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from planner.report.bars import memory_bar, range_text, seconds_text
-from planner.units import format_gib, format_tokens
+from planner.report.lines import bullet, clipped, columns, heading, wrapped
+from planner.units import format_tokens
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rich.console import RenderableType
-
-    from planner.catalog.records import Model
-    from planner.planning.plan import Answer, Plan
+    from planner.planning.plan import Answer, Plan, PoolPlan
     from planner.servers.records import Service
 
-MAX_REASONS = 4
-MAX_WARNINGS = 3
+MAX_LINES = 30
+UNPREDICTED = frozenset({"embedding", "image"})
+# The bars show what fits, the service blocks the roles, the runners-up the next best: only these are said in words.
+SCREEN_RULES = frozenset({"targets", "ability", "quant", "asked", "constraint"})
 
 
-def recommendation_view(answer: Answer, *, top: int = 3, plan_file: Path | None = None) -> RenderableType:
-    """The first screen: at most 30 lines of 80 columns for one or two services."""
+def recommendation_view(answer: Answer, *, top: int = 3, plan_file: Path | None = None) -> Text:
+    """The first screen: at most 30 lines of 80 columns. What must be said comes first; warnings and runners-up
+    share the lines that are left, and say how many they leave out.
+    """
     plan = answer.plan
-    parts: list[RenderableType] = [Text(f"Plan for {plan.workload.title}", style="bold")]
-    parts += [service_lines(service) for service in plan.services]
-    parts += [memory_lines(plan), Text("Why", style="bold"), reason_lines(plan)]
-    if plan.warnings:
-        parts += [Text("Mind", style="bold"), warning_lines(plan)]
-    if top and answer.alternatives:
-        parts += [Text("Runners-up", style="bold"), alternatives_table(answer, top)]
-    parts.append(Text.assemble(("Next: ", "bold"), next_command(plan, plan_file)))
-    return Group(*parts)
+    head = heading(f"Plan for {plan.workload.title}")
+    short = len(plan.services) > 1
+    for service in plan.services:
+        head += service_lines(service, short=short)
+    head += heading("Memory (█ used, ░ kept free)") + [pool_line(pool) for pool in plan.pools]
+    reasons = heading("Why") + reason_lines(plan, short=short)
+    foot = wrapped(f"Next: {next_command(plan, plan_file)}", first="", rest="  ", most=1)
+    left = MAX_LINES - len(head) - len(reasons) - len(foot)
+    shown = alternatives_lines(answer, min(top, left - 3)) if left > 3 else []
+    warnings = warning_lines(plan, left - len(shown))
+    return Text("\n").join([*head, *reasons, *warnings, *shown, *foot])
 
 
-def service_lines(service: Service) -> RenderableType:
-    """One service: what runs where, and how fast."""
-    table = Table.grid(padding=(0, 1))
-    table.add_column(style="cyan", no_wrap=True)
-    table.add_column(overflow="fold")
-    table.add_row(service.role, Text.assemble((service.model_name, "bold"), f" {service.quant} on {service.server}"))
-    table.add_row("", f"{service.placement.text}; {format_tokens(service.context)} context x {service.parallel}")
-    table.add_row("", speed_text(service))
-    return Padding(table, (0, 0, 0, 2))
+def service_lines(service: Service, *, short: bool = False) -> list[Text]:
+    """One service: what runs, where, and how fast."""
+    first = Text.assemble("  ", (service.role, "cyan"), "  ", (service.model_name, "bold"))
+    first.append(f" {service.quant} on {service.server}")
+    where = f"{service.placement.text}; {format_tokens(service.context)} context x {service.parallel}"
+    most = 1 if short else 2
+    indent = " " * 4
+    return [
+        first,
+        *wrapped(where, first=indent, rest=indent, most=most),
+        *wrapped(speed_text(service), first=indent, rest=indent, most=2),
+    ]
 
 
 def speed_text(service: Service) -> str:
     """Decode rate, time to first token, and total throughput when there are several users."""
     speed = service.speed
-    if service.role in {"embedding", "image"}:
-        return "speed of embedding and image models is not predicted"
-    text = f"{range_text(speed.decode_tokens_per_s, 'tok/s')}"
-    text += f" at {format_tokens(speed.depth_tokens)} depth"
-    text += f", first token {seconds_text(speed.ttft_s)} for {format_tokens(speed.prompt_tokens)}"
+    if service.role in UNPREDICTED:
+        return f"speed of {service.role} models is not predicted"
+    text = f"{range_text(speed.decode_tokens_per_s, 'tok/s')} at {format_tokens(speed.depth_tokens)} depth"
+    text += f", first token {seconds_text(speed.ttft_s)} for {format_tokens(speed.prompt_tokens)} tokens"
     if speed.concurrency > 1:
         text += f"; {range_text(speed.aggregate_tokens_per_s, 'tok/s')} over {speed.concurrency} users"
     return text
 
 
-def memory_lines(plan: Plan) -> RenderableType:
-    """A bar per pool that is used."""
-    table = Table.grid(padding=(0, 1))
-    table.add_column(style="cyan", no_wrap=True)
-    table.add_column(no_wrap=True)
-    for pool in plan.pools:
-        table.add_row(pool.pool.id, memory_bar(pool.used_bytes, pool.pool.usable_bytes, pool.headroom_bytes))
-    return Group(Text("Memory (█ used, ░ kept free)", style="bold"), Padding(table, (0, 0, 0, 2)))
+def pool_line(pool: PoolPlan) -> Text:
+    """The memory bar of one pool that is used."""
+    name = pool.pool.id.ljust(8)
+    return Text.assemble("  ", (name, "cyan"), memory_bar(pool.used_bytes, pool.pool.usable_bytes, pool.headroom_bytes))
 
 
-def reason_lines(plan: Plan) -> RenderableType:
-    """The row that decided, the first reasons, and what became of the reference choice."""
+def reason_lines(plan: Plan, *, short: bool) -> list[Text]:
+    """The row that decided, the reasons that the bars do not show, and what became of the reference choice."""
     row = plan.matrix_row
-    lines = [f"{row.title}: {row.because}"]
-    lines += [reason.text for reason in plan.reasons[:MAX_REASONS]]
+    lines = bullet(row.because, most=1 if short else 2)
+    for reason in plan.reasons:
+        if reason.rule in SCREEN_RULES:
+            lines += bullet(reason.text, most=1 if short else 2)
     if row.reference:
         outcome = f": {row.reference_outcome}" if row.reference_outcome else ""
-        lines.append(f"reference {row.reference}{outcome}")
-    return bullets(lines)
+        lines += bullet(f"reference {row.reference}{outcome}", most=2)
+    return lines
 
 
-def warning_lines(plan: Plan) -> RenderableType:
-    """The first warnings with their fixes."""
-    lines = [
-        f"{warning.text}{f' -> {warning.fix}' if warning.fix else ''} [{warning.rule_id}]"
-        for warning in plan.warnings[:MAX_WARNINGS]
+def warning_lines(plan: Plan, budget: int) -> list[Text]:
+    """As many warnings as the budget holds, two lines each at most; the rest is counted."""
+    if not plan.warnings or budget < 2:
+        return []
+    blocks = [
+        bullet(f"{warning.text}{f' -> {warning.fix}' if warning.fix else ''} [{warning.rule_id}]", most=2)
+        for warning in plan.warnings
     ]
-    if len(plan.warnings) > MAX_WARNINGS:
-        lines.append(f"and {len(plan.warnings) - MAX_WARNINGS} more: --explain")
-    return bullets(lines)
+    lines = heading("Mind")
+    for index, block in enumerate(blocks):
+        rest = len(blocks) - index
+        if len(lines) + len(block) + (1 if rest > 1 else 0) > budget:
+            lines += bullet(f"{rest} warning{'s' if rest > 1 else ''} more: --explain", most=1)
+            break
+        lines += block
+    return lines if len(lines) <= budget else []
 
 
-def bullets(lines: list[str]) -> RenderableType:
-    """Lines with a hanging indent."""
-    table = Table.grid(padding=(0, 1))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for line in lines:
-        table.add_row("-", Text(line))
-    return Padding(table, (0, 0, 0, 2))
-
-
-def alternatives_table(answer: Answer, top: int) -> RenderableType:
+def alternatives_lines(answer: Answer, top: int) -> list[Text]:
     """Runners-up with the rule that put them lower."""
-    table = Table.grid(padding=(0, 1))
-    table.add_column(overflow="ellipsis", width=34, no_wrap=True)
-    table.add_column(no_wrap=True, justify="right", width=9)
-    table.add_column(overflow="ellipsis", no_wrap=True)
+    if top <= 0 or not answer.alternatives:
+        return []
+    lines = heading("Runners-up")
     for other in answer.alternatives[:top]:
         rate = other.decode_tokens_per_s
         speed = f"{rate.expected:.0f} tok/s" if rate else "unknown"
-        table.add_row(f"{other.model_name} {other.quant} {other.server}", speed, other.reason)
-    return Padding(table, (0, 0, 0, 2))
+        name = clipped(f"{other.model_name} {other.quant} {other.server}", 38)
+        lines.append(columns((name, speed.rjust(9), other.reason), (38, 9, 29)))
+    return lines
 
 
 def next_command(plan: Plan, plan_file: Path | None) -> str:
     """The next command to type: launchd or compose files, from this plan."""
-    target = "launchd" if plan.hardware.os.name == "macos" else "compose"
+    apple = any(gpu.vendor == "apple" for gpu in plan.hardware.gpus)
     named = f" --plan {plan_file}" if plan_file else ""
-    return f"planner render {target}{named} --out ./stack"
-
-
-def explanation_view(answer: Answer) -> RenderableType:
-    """Everything behind the answer: reasons, warnings, terms of the speed, runners-up and losers."""
-    plan = answer.plan
-    parts: list[RenderableType] = [
-        Text(f"Row {plan.matrix_row.id}: {plan.matrix_row.title} (cost: {plan.matrix_row.cost})", style="bold"),
-        bullets([f"{reason.text} [{reason.rule}]" for reason in plan.reasons]),
-    ]
-    if plan.warnings:
-        parts += [Text("All warnings", style="bold")]
-        parts += [bullets([f"{w.severity}: {w.text} [{w.rule_id}]" for w in plan.warnings])]
-    for service in plan.services:
-        parts += [Text(f"Speed of {service.name}, term by term", style="bold")]
-        parts += [bullets([f"{term.name}: {term.text}" for term in service.speed.terms])]
-        parts += [bullets(list(service.speed.sources))]
-    parts += [Text("Losers", style="bold"), losers_table(answer)]
-    return Group(*parts)
-
-
-def losers_table(answer: Answer, limit: int = 25) -> RenderableType:
-    """The first losers with their reasons; the JSON holds all."""
-    table = Table.grid(padding=(0, 2))
-    for loser in answer.rejected[:limit]:
-        name = " ".join(part for part in (loser.model, loser.quant, loser.server) if part)
-        table.add_row(name, loser.text)
-    rest = len(answer.rejected) - limit
-    tail = [Text(f"and {rest} more: --json has all")] if rest > 0 else []
-    return Padding(Group(table, *tail), (0, 0, 0, 2))
-
-
-def why_not_view(answer: Answer, model: Model) -> RenderableType:
-    """Why one model was not chosen: chosen after all, a runner-up, or each of its rejections."""
-    chosen = [service for service in answer.plan.services if service.model == model.id]
-    if chosen:
-        return Text(f"{model.name} is the plan: {chosen[0].quant} on {chosen[0].server}")
-    lines = [
-        f"{other.quant} on {other.server}, {format_gib(other.total_bytes)}: {other.reason}"
-        for other in answer.alternatives
-        if other.model == model.id
-    ]
-    lines += [
-        " ".join(part for part in (loser.quant, loser.server, loser.placement) if part) + f": {loser.text}"
-        for loser in answer.rejected
-        if loser.model == model.id
-    ]
-    return Group(Text(f"Why not {model.name}", style="bold"), bullets(lines or ["not a candidate for this workload"]))
+    return f"planner render {'launchd' if apple else 'compose'}{named} --out ./stack"

@@ -38,7 +38,8 @@ def recommend(
 
         print_json({"answer": msgspec.to_builtins(answer)})
         return
-    from planner.report.recommendation import explanation_view, recommendation_view, why_not_view
+    from planner.report.explanation import explanation_view, why_not_view
+    from planner.report.recommendation import recommendation_view
 
     if why_not is not None:
         print_view(why_not_view(answer, catalog.model(why_not)))

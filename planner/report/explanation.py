@@ -1,0 +1,61 @@
+"""Everything behind a recommendation: `--explain` and `--why-not`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from planner.report.lines import bullet, heading
+from planner.units import format_gib
+
+if TYPE_CHECKING:
+    from planner.catalog.records import Model
+    from planner.planning.plan import Answer
+
+MAX_LOSERS = 25
+
+
+def explanation_view(answer: Answer) -> Text:
+    """Reasons, warnings, terms of the speed, runners-up and the first losers; the JSON holds all."""
+    plan = answer.plan
+    row = plan.matrix_row
+    lines = heading(f"Row {row.id}: {row.title} (cost: {row.cost})")
+    for reason in plan.reasons:
+        lines += bullet(f"{reason.text} [{reason.rule}]")
+    if plan.warnings:
+        lines += heading("All warnings")
+        for warning in plan.warnings:
+            lines += bullet(f"{warning.severity}: {warning.text} [{warning.rule_id}]")
+    for service in plan.services:
+        lines += heading(f"Speed of {service.name}, term by term")
+        for term in service.speed.terms:
+            lines += bullet(f"{term.name}: {term.text}")
+        for source in service.speed.sources:
+            lines += bullet(source)
+    lines += heading("Losers")
+    for loser in answer.rejected[:MAX_LOSERS]:
+        name = " ".join(part for part in (loser.model, loser.quant, loser.server) if part)
+        lines += bullet(f"{name}: {loser.text}")
+    rest = len(answer.rejected) - MAX_LOSERS
+    if rest > 0:
+        lines += bullet(f"{rest} more: --json has all")
+    return Text("\n").join(lines)
+
+
+def why_not_view(answer: Answer, model: Model) -> Text:
+    """Why one model was not chosen: it was after all, it is a runner-up, or each of its rejections."""
+    for service in answer.plan.services:
+        if service.model == model.id:
+            return Text(f"{model.name} is the plan: {service.quant} on {service.server}")
+    lines = heading(f"Why not {model.name}")
+    for other in answer.alternatives:
+        if other.model == model.id:
+            lines += bullet(f"{other.quant} on {other.server}, {format_gib(other.total_bytes)}: {other.reason}")
+    for loser in answer.rejected:
+        if loser.model == model.id:
+            where = " ".join(part for part in (loser.quant, loser.server, loser.placement) if part)
+            lines += bullet(f"{where}: {loser.text}" if where else loser.text)
+    if len(lines) == 1:
+        lines += bullet("not a candidate for this workload")
+    return Text("\n").join(lines)
