@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,9 +36,7 @@ class TemplateSet:
         self.texts: dict[str, str] = {}
         for folder in reversed(folders):
             self.texts.update(_texts(folder, (target, *SHARED_FOLDERS)))
-        joined = "".join(f"{name}\n{len(text)}\n{text}" for name, text in sorted(self.texts.items()))
-        self.digest = hashlib.sha256(joined.encode()).hexdigest()[:12]
-        self._environment: Environment | None = None
+        self.digest = template_digest(self.texts)
 
     def text(self, name: str) -> str:
         """A template as it stands, unfilled."""
@@ -50,14 +49,19 @@ class TemplateSet:
         import jinja2
 
         self.text(name)
-        if self._environment is None:
-            self._environment = _environment(self.texts)
+        environment = _environment(tuple(sorted(self.texts.items())))
         try:
-            return self._environment.get_template(name).render(values)
+            return environment.get_template(name).render(values)
         except jinja2.TemplateSyntaxError as error:
             raise RenderError(f"template {error.name}, line {error.lineno}: {error.message}") from error
         except jinja2.TemplateError as error:
             raise RenderError(f"template {name}: {error}", hint="templates may use only what the plan gives") from error
+
+
+def template_digest(texts: Mapping[str, str]) -> str:
+    """First 12 hex digits of the sha256 over names and texts of some templates."""
+    joined = "".join(f"{name}\n{len(text)}\n{text}" for name, text in sorted(texts.items()))
+    return hashlib.sha256(joined.encode()).hexdigest()[:12]
 
 
 def _texts(folder: Path, parts: tuple[str, ...]) -> dict[str, str]:
@@ -69,11 +73,13 @@ def _texts(folder: Path, parts: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _environment(texts: Mapping[str, str]) -> Environment:
+@lru_cache(maxsize=8)
+def _environment(texts: tuple[tuple[str, str], ...]) -> Environment:
+    """Compiled templates, kept for the next bundle: compiling costs more than filling."""
     import jinja2
 
     environment = jinja2.Environment(  # noqa: S701 - no HTML here: each format has its own quoting filter
-        loader=jinja2.DictLoader(texts),
+        loader=jinja2.DictLoader(dict(texts)),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -69,8 +69,8 @@ def diff_bundle(bundle: Bundle, folder: str | Path) -> str:
         old = (current or b"").decode(errors="replace").splitlines(keepends=True)
         new = (text or "").splitlines(keepends=True)
         names = (path if current is not None else "/dev/null", path if text is not None else "/dev/null")
-        for line in difflib.unified_diff(old, new, *names):
-            lines.append(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n")
+        changes = difflib.unified_diff(old, new, *names)
+        lines += [line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in changes]
     return "".join(lines)
 
 
@@ -115,7 +115,9 @@ def _inside(root: Path, path: str) -> Path:
     real_root = os.path.realpath(root)
     real = os.path.realpath(target.parent)
     if real != real_root and not real.startswith(real_root.rstrip(os.sep) + os.sep):
-        raise RenderError(f"{target} leads outside {root} through a link", hint="remove the link, or name another folder")
+        raise RenderError(
+            f"{target} leads outside {root} through a link", hint="remove the link, or name another folder"
+        )
     return target
 
 

@@ -187,7 +187,7 @@ class Router:
             raise Refused(404, f"no backend serves the model {model!r} here; known: {', '.join(known)}")
         first = [b for b in able if b.role == able[0].role]
         # Batch work never pushes into the interactive server when it has one of its own.
-        spill = priority == "interactive" and self.config["fallback"] or role is not None
+        spill = (priority == "interactive" and self.config["fallback"]) or role is not None
         chosen = able if spill else first
         # The idle one first among equals (one instance per NUMA node).
         return sorted(chosen, key=lambda b: (roles.index(b.role), b.slots.locked(), b.waiting))

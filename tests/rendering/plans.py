@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from planner.catalog.records import Image, Workload
 from planner.catalog.records.policy import Sampling
 from planner.hardware.facts import Cpu, Gpu, Hardware, Memory, NumaNode, Os
-from planner.planning.plan import Plan, Router, RouterEndpoint, RowQuote, Warning
+from planner.planning.plan import Plan, Router, RouterEndpoint, RowQuote, Warning as PlanWarning
 from planner.rendering.deployment import Unit
 from planner.servers.records import Argument, ConfigFile, Health, Launch, ModelSource, Mount, Service
 from planner.sizing.records import Footprint, Placement
@@ -60,7 +60,7 @@ def plan(hardware: Hardware, services: tuple[Service, ...], router: Router | Non
         catalog_digest="0123456789ab",
         services=services,
         router=router,
-        warnings=(Warning(rule_id="test", severity="note", text="A note of the plan.", fix="None needed."),),
+        warnings=(PlanWarning(rule_id="test", severity="note", text="A note of the plan.", fix="None needed."),),
         matrix_row=RowQuote(id="row", title="Row", because="because", cost="cost"),
     )
 

@@ -17,9 +17,10 @@ from planner.rendering.words import shell, unit_word
 
 # Names that break naive templates (each has broken some format).
 NASTY = (
-    "a b", "$X", "${X}", "$$", "%n", "%%", '"q"', "it's", "no", "on", "~", "null", "1e3", "22:22", "0x1F", "{{x}}", "{% x %}",
-    "#c", " #c", "a: b", "- a", "&a", "*a", "!a", "`id`", "$(id)", "a\\", "\\n", "a\nb", "a\tb", "", " ", ";", "|", ">", "@x", ":x",
-    "é", "日本", "😀", "\u2028", "\u0085", "\ufeff", "\x1b[0m", "\x7f", "a,b", "--", "-", "'", '"', "\\", "%", "$", "]]>", "<a>", "&amp;",
+    "a b", "$X", "${X}", "$$", "%n", "%%", '"q"', "it's", "no", "on", "~", "null", "1e3", "22:22", "0x1F", "{{x}}",
+    "{% x %}", "#c", " #c", "a: b", "- a", "&a", "*a", "!a", "`id`", "$(id)", "a\\", "\\n", "a\nb", "a\tb", "", " ",
+    ";", "|", ">", "@x", ":x", "é", "日本", "😀", "\u2028", "\x85", "\ufeff", "\x1b[0m", "\x7f", "a,b", "--", "-", "'",
+    '"', "\\", "%", "$", "]]>", "<a>", "&amp;",
 )  # fmt: skip
 TEXT = st.one_of(st.sampled_from(NASTY), st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",))))
 
@@ -81,7 +82,8 @@ def test_a_comment_stays_on_its_line(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["a\0b", "\ud800"])
 @pytest.mark.parametrize(
-    "filter_", [quoting.yaml_scalar, quoting.shell_word, quoting.systemd_word, quoting.systemd_assignment, quoting.xml_text]
+    "filter_",
+    [quoting.yaml_scalar, quoting.shell_word, quoting.systemd_word, quoting.systemd_assignment, quoting.xml_text],
 )
 def test_what_no_file_can_hold_is_refused(filter_: object, text: str) -> None:
     with pytest.raises(RenderError, match="NUL or a half character"):

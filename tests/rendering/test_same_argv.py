@@ -54,7 +54,9 @@ def test_three_targets_say_the_same_words(text: str, variable: str) -> None:
 
     one = told(compose, "/models/", "/run/secrets/api_key")
     two = told(list(systemd[5:]), "/var/lib/planner/models/", "/creds/api-key")
-    three = told(launchd["ProgramArguments"][1:], "/Users/Shared/planner/models/", "/Users/Shared/planner/secrets/api_key")
+    three = told(
+        launchd["ProgramArguments"][1:], "/Users/Shared/planner/models/", "/Users/Shared/planner/secrets/api_key"
+    )
     assert two == three
     assert [word if word != "HOST" else "127.0.0.1" for word in one] == two
     assert compose_value(service["environment"]["ODD"], {}) == variable

@@ -1,0 +1,406 @@
+"""The rendered router, really running: uvicorn on loopback in front of two small real servers."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import product
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from planner.rendering import lay_out
+from tests.rendering import plans
+
+KEY = "correct-horse"
+HEADERS = {"Authorization": f"Bearer {KEY}"}
+
+
+class Served:
+    """An ASGI application on a port of its own, in a thread."""
+
+    def __init__(self, app: Any, port: int = 0) -> None:
+        self.socket = socket.create_server(("127.0.0.1", port))
+        self.port: int = self.socket.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        config = uvicorn.Config(app, log_level="critical", lifespan="on", timeout_graceful_shutdown=1, ws="none")
+        self.server = uvicorn.Server(config)
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]}, daemon=True)
+        self.thread.start()
+        while not self.server.started:
+            assert self.thread.is_alive(), "the server did not start"
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        self.server.should_exit = True
+        self.thread.join(10)
+        self.socket.close()
+
+
+class Backend:
+    """A stand-in for an inference server: remembers what it was asked, streams slowly, notices who leaves."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.asked = name, list[dict[str, Any]]()
+        self.authorization = list[str | None]()
+        self.headers = list[dict[str, str]]()
+        self.cancelled, self.release = threading.Event(), threading.Event()
+        self.status = 200
+        paths = ("/v1/chat/completions", "/v1/completions", "/admin")
+        routes = [Route(path, self.answer, methods=["POST"]) for path in paths]
+        self.served = Served(Starlette(routes=[*routes, Route("/health", lambda _: JSONResponse({}))]))
+
+    async def answer(self, request: Request) -> Response:
+        body = await request.json()
+        self.asked.append(body)
+        self.authorization.append(request.headers.get("authorization"))
+        self.headers.append(dict(request.headers))
+        if self.status != 200:
+            return JSONResponse({"error": self.name}, self.status)
+        if body.get("hold"):
+            await self.hold(request)
+        if body.get("stream"):
+            return StreamingResponse(self.stream(body), media_type="text/event-stream")
+        return JSONResponse({"from": self.name, "model": body["model"]}, headers={"Connection": "close", "X-Own": "1"})
+
+    async def hold(self, request: Request) -> None:
+        """Like a long prefill: silent until released or until the client has gone."""
+        while not self.release.is_set():
+            if await request.is_disconnected():
+                self.cancelled.set()
+                return
+            await asyncio.sleep(0.02)
+
+    async def stream(self, body: dict[str, Any]) -> AsyncIterator[bytes]:
+        try:
+            yield b"data: one\n\n"
+            while not self.release.is_set():
+                await asyncio.sleep(0.02)
+            yield b"data: two\n\n"
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+
+
+def router_module(folder: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("rendered_router", folder / "router" / "router.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class House:
+    """The router of the team bundle, its configuration pointed at the stand-ins."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]) -> None:
+        plan, units = plans.team()
+        for path, text in lay_out(plan, units, "launch").items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text)
+        (folder / "secrets").mkdir()
+        (folder / "secrets" / "api_key").write_text(KEY + "\n")
+        self.interactive, self.batch = Backend("interactive"), Backend("batch")
+        config_file = folder / "config" / "router.json"
+        config = json.loads(config_file.read_text()) | change
+        for entry, backend in zip(config["backends"], (self.interactive, self.batch), strict=True):
+            entry["url"] = backend.served.url
+            entry |= change.get(entry["name"], {})
+        config_file.write_text(json.dumps(config))
+        monkeypatch.setenv("PLANNER_ROUTER_CONFIG", str(config_file))
+        self.folder = folder
+        self.served = Served(router_module(folder).app)
+        self.client = httpx.Client(base_url=self.served.url, headers=HEADERS, timeout=20, trust_env=False)
+
+    def chat(self, headers: dict[str, str] | None = None, **body: Any) -> httpx.Response:
+        sent = {"model": "default", "messages": [], **body}
+        return self.client.post("/v1/chat/completions", json=sent, headers=headers or {})
+
+    def close(self) -> None:
+        self.client.close()
+        for backend in (self.interactive, self.batch):
+            backend.release.set()
+        all_served = (self.served, self.interactive.served, self.batch.served)
+        for served in all_served:
+            served.server.should_exit = True
+        for served in all_served:
+            served.stop()
+
+
+@pytest.fixture
+def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., House]]:
+    houses: list[House] = []
+
+    def one(**change: Any) -> House:
+        houses.append(House(tmp_path, monkeypatch, change))
+        return houses[-1]
+
+    yield one
+    for house in houses:
+        house.close()
+
+
+@pytest.fixture
+def house(build: Callable[..., House]) -> House:
+    return build()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that happens in another thread; a minute is only there to fail instead of hanging."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_request_goes_to_the_backend_of_its_priority(house: House) -> None:
+    assert house.chat().json() == {"from": "interactive", "model": "qwen3-14b"}
+    assert house.chat({"X-Priority": "interactive"}).json()["from"] == "interactive"
+    answer = house.chat({"X-Priority": "batch"})
+    assert answer.json()["from"] == "batch"
+    assert answer.headers["x-planner-backend"] == "batch"
+    assert house.chat(priority="batch").json()["from"] == "batch"
+    assert house.chat({"X-Priority": "interactive"}, priority="batch").json()["from"] == "interactive"
+
+
+def test_the_priority_field_is_taken_out_and_becomes_an_integer_only_where_it_is_understood(house: House) -> None:
+    house.chat(priority="interactive", temperature=0.3)
+    house.chat(priority="batch")
+    assert house.interactive.asked == [{"model": "qwen3-14b", "messages": [], "temperature": 0.3, "priority": 0}]
+    assert house.batch.asked == [{"model": "qwen3-14b", "messages": []}]
+
+
+def test_any_other_priority_is_400(house: House) -> None:
+    for priority in ("urgent", "", 1, None, ["batch"]):
+        answer = house.chat(priority=priority)
+        assert answer.status_code == 400
+        assert "priority" in answer.json()["error"]["message"]
+    assert house.chat({"X-Priority": "Batch!"}).status_code == 400
+    assert not house.interactive.asked
+
+
+def test_without_the_key_nothing_is_served(house: House) -> None:
+    attempts = (None, "", "Bearer", "Bearer wrong", f"Basic {KEY}", f"Bearer {KEY}x", "Bearer ü")
+    calls = (("POST", "/v1/chat/completions"), ("GET", "/v1/models"))
+    for given, (method, path) in product(attempts, calls):
+        request = house.client.build_request(method, path, json={"model": "default"})
+        del request.headers["authorization"]
+        raw = [*request.headers.raw, *([(b"authorization", given.encode("latin-1"))] if given is not None else [])]
+        answer = house.client.send(httpx.Request(method, request.url, headers=raw, content=request.content))
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"] == "Bearer"
+    assert not house.interactive.asked
+
+
+def test_a_replaced_key_counts_at_once(house: House) -> None:
+    (house.folder / "secrets" / "api_key").write_text("another key that is longer\n")
+    assert house.chat().status_code == 401
+    assert house.chat({"Authorization": "Bearer another key that is longer"}).status_code == 200
+
+
+def test_the_backend_gets_its_own_key_and_no_header_of_ours(house: House) -> None:
+    house.chat({"Cookie": "a=b", "X-Priority": "interactive", "X-Trace": "7"})
+    assert house.interactive.authorization == [f"Bearer {KEY}"]
+    seen = house.interactive.headers[0]
+    assert "cookie" not in seen
+    assert "x-priority" not in seen
+    assert seen["x-trace"] == "7"
+
+
+def test_hop_by_hop_headers_are_dropped(house: House) -> None:
+    answer = house.chat()
+    assert answer.headers["x-own"] == "1"
+    assert answer.headers.get("connection") != "close"
+
+
+def test_only_listed_paths_are_passed_on(house: House) -> None:
+    for path in ("/admin", "/metrics", "/v1/../admin", "/tokenize", "/v1/load_lora_adapter", "/docs"):
+        assert house.client.post(path, json={"model": "default"}).status_code == 404
+    assert not house.interactive.asked
+
+
+def test_what_is_no_request_is_400(house: House) -> None:
+    for content in (b"{", b"[]", b'"x"', b"\xff", b'{"model": 5}', b"", b"[" * 100_000):
+        assert house.client.post("/v1/chat/completions", content=content).status_code == 400
+
+
+def test_a_request_that_is_too_long_is_413(build: Callable[..., House]) -> None:
+    house = build(max_body_bytes=1000)
+    assert house.chat(padding="x" * 1000).status_code == 413
+
+
+def test_models_are_listed_and_unknown_ones_are_404(house: House) -> None:
+    listed = house.client.get("/v1/models").json()
+    assert [entry["id"] for entry in listed["data"]] == ["default", "qwen3-14b"]
+    answer = house.chat(model="gpt-5")
+    assert answer.status_code == 404
+    assert "qwen3-14b" in answer.json()["error"]["message"]
+    assert house.client.post("/v1/embeddings", json={"model": "default", "input": "x"}).status_code == 404
+
+
+def test_a_stream_arrives_piece_by_piece(house: House) -> None:
+    request = {"model": "default", "messages": [], "stream": True}
+    with house.client.stream("POST", "/v1/chat/completions", json=request) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        pieces = answer.iter_raw()
+        assert next(pieces) == b"data: one\n\n"  # the backend has not sent the second yet
+        house.interactive.release.set()
+        assert b"".join(pieces) == b"data: two\n\n"
+
+
+def test_a_client_that_leaves_a_stream_stops_the_backend(house: House) -> None:
+    request = {"model": "default", "messages": [], "stream": True}
+    with house.client.stream("POST", "/v1/chat/completions", json=request) as answer:
+        assert next(answer.iter_raw()) == b"data: one\n\n"
+    until(house.interactive.cancelled.is_set)
+
+
+def test_a_client_that_leaves_before_the_first_byte_stops_the_backend(house: House) -> None:
+    with pytest.raises(httpx.ReadTimeout):
+        house.client.post("/v1/chat/completions", json={"model": "default", "hold": True}, timeout=0.5)
+    until(house.interactive.cancelled.is_set)
+
+
+def test_interactive_falls_back_when_its_backend_is_dead_and_batch_does_not(house: House) -> None:
+    house.interactive.served.stop()
+    assert house.chat().json()["from"] == "batch"
+    assert house.chat({"X-Priority": "batch"}).json()["from"] == "batch"
+    house.batch.served.stop()
+    answer = house.chat({"X-Priority": "batch"})
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "5"
+
+
+def test_batch_never_spills_into_the_interactive_backend(house: House) -> None:
+    house.batch.served.stop()
+    assert house.chat({"X-Priority": "batch"}).status_code == 503
+    assert house.chat().json()["from"] == "interactive"
+    assert len(house.interactive.asked) == 1
+
+
+def test_fallback_can_be_switched_off(build: Callable[..., House]) -> None:
+    house = build(fallback=False)
+    house.interactive.served.stop()
+    assert house.chat().status_code == 503
+
+
+def test_a_backend_that_is_not_ready_is_passed_over(house: House) -> None:
+    for house.interactive.status in (429, 502, 503):
+        assert house.chat().json()["from"] == "batch"
+
+
+def test_other_errors_of_a_backend_are_the_answer(house: House) -> None:
+    for house.interactive.status in (400, 404, 422, 500):
+        answer = house.chat()
+        assert answer.status_code == house.interactive.status
+        assert answer.json() == {"error": "interactive"}
+    assert not house.batch.asked
+
+
+def held(house: House, headers: dict[str, str], results: list[int]) -> threading.Thread:
+    """A request that keeps a slot until released."""
+
+    def run() -> None:
+        request = {"model": "default", "hold": True}
+        with httpx.Client(base_url=house.served.url, headers=HEADERS, timeout=30, trust_env=False) as own:
+            results.append(own.post("/v1/chat/completions", json=request, headers=headers).status_code)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+def test_full_slots_queue_and_a_full_queue_is_429(build: Callable[..., House]) -> None:
+    house = build(batch={"slots": 1, "queue": 1})
+    results: list[int] = []
+    first = held(house, {"X-Priority": "batch"}, results)
+    until(lambda: len(house.batch.asked) == 1)
+    others = [held(house, {"X-Priority": "batch"}, results) for _ in range(2)]
+    until(lambda: results == [429])  # one of them waits, for the other the queue is full
+    assert len(house.batch.asked) == 1
+    house.batch.release.set()
+    for thread in (first, *others):
+        thread.join()
+    assert results == [429, 200, 200]
+    assert house.chat({"X-Priority": "batch"}).status_code == 200
+
+
+def test_a_full_interactive_queue_spills_into_batch(build: Callable[..., House]) -> None:
+    house = build(interactive={"slots": 1, "queue": 0})
+    results: list[int] = []
+    first = held(house, {}, results)
+    until(lambda: len(house.interactive.asked) == 1)
+    assert house.chat().json()["from"] == "batch"
+    house.interactive.release.set()
+    first.join()
+    assert results == [200]
+
+
+def test_waiting_too_long_is_429(build: Callable[..., House]) -> None:
+    house = build(queue_s=0.1, batch={"slots": 1, "queue": 5})
+    results: list[int] = []
+    first = held(house, {"X-Priority": "batch"}, results)
+    until(lambda: len(house.batch.asked) == 1)
+    assert house.chat({"X-Priority": "batch"}).status_code == 429
+    house.batch.release.set()
+    first.join()
+
+
+def test_slots_come_back_after_leaving_clients_and_dead_backends(build: Callable[..., House]) -> None:
+    house = build(interactive={"slots": 1, "queue": 1}, fallback=False)
+    for _ in range(3):
+        with pytest.raises(httpx.ReadTimeout):
+            house.client.post("/v1/chat/completions", json={"model": "default", "hold": True}, timeout=0.2)
+        until(house.interactive.cancelled.is_set)
+        house.interactive.cancelled.clear()
+        assert house.chat().status_code == 200
+
+
+def test_health_needs_no_key_and_tells_which_backend_is_up(house: House) -> None:
+    bare = httpx.get(f"{house.served.url}/health", trust_env=False)
+    assert bare.status_code == 200
+    assert bare.json() == {"status": "ok", "backends": {"interactive": "up", "batch": "up"}}
+    house.interactive.served.stop()
+    assert house.client.get("/health").json()["backends"] == {"interactive": "down", "batch": "up"}
+    house.batch.served.stop()
+    assert house.client.get("/health").status_code == 503
+
+
+def test_it_does_not_start_without_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, units = plans.team()
+    bundle = lay_out(plan, units, "launch")
+    (tmp_path / "router").mkdir()
+    (tmp_path / "router" / "router.py").write_text(bundle["router/router.py"])
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "router.json").write_text(bundle["config/router.json"])
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "api_key").write_text("\n")
+    module = router_module(tmp_path)
+    with pytest.raises(RuntimeError, match="holds no key"):
+        module.Router(json.loads(bundle["config/router.json"]), tmp_path / "config")
+
+
+def test_relative_keys_lie_in_systemds_credentials_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, units = plans.team()
+    bundle = lay_out(plan, units, "systemd")
+    (tmp_path / "router").mkdir()
+    (tmp_path / "router" / "router.py").write_text(bundle["router/router.py"])
+    (tmp_path / "api-key").write_text(KEY)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    router = router_module(tmp_path).Router(json.loads(bundle["config/router.json"]), Path("/nowhere"))
+    assert router.keys.admits(f"Bearer {KEY}")
+    asyncio.run(router.client.aclose())
