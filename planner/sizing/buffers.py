@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final
 from planner.sizing.graph_shape import GraphShape, graph_shape
 from planner.sizing.kv_cache import llama_cells
 from planner.sizing.records import Part
-from planner.units import MIB
 
 if TYPE_CHECKING:
     from planner.sizing.records import Allocation, ExpandedModel, Runtime
 
 _SLOT_BYTES: Final = 20_972
 _TOKEN_BYTES: Final = 50
+_SHORT_BATCH: Final = 128
 # vLLM's peak activation by the same sum of live tensors: 1.22 GiB for Llama-3-8B at 8192 tokens and 256
 # sequences; 1.26 measured (vLLM PR 10511).
 _VLLM_LOGIT_BYTES: Final = 10
@@ -63,40 +63,56 @@ def _mask_cells(shape: GraphShape, runtime: Runtime) -> int:
 def _llama(shape: GraphShape, runtime: Runtime) -> Part:
     cells = llama_cells(runtime)
     ubatch = cells.ubatch
-    width, error, measured = _width(shape)
-    fixed = _fixed_bytes(shape)
+    width, error = _width(shape)
+    inside, copied = _recurrent(shape, ubatch)
+    total = 4 * ubatch * max(width, inside)
+    total = max(total, 4 * ubatch * inside + copied * runtime.parallel)
     masks = _mask_cells(shape, runtime) * ubatch
     if runtime.flash_attention:
-        total = 4 * ubatch * width + fixed + 2 * masks + _SLOT_BYTES * runtime.parallel + _TOKEN_BYTES * ubatch
+        total += 2 * masks + _SLOT_BYTES * runtime.parallel + _TOKEN_BYTES * ubatch
     else:
-        longest = cells.per_sequence if shape.has_full or shape.window is None else cells.window(shape.window, runtime)
-        scores = 4 * shape.heads * longest * ubatch + 4 * ubatch * (shape.hidden + 5 * shape.heads * shape.head_dim)
-        total = max(4 * ubatch * width + fixed, scores if shape.has_attention else 0) + 4 * masks
-        error = max(error, 0.15)
-    note = None if measured else "this kind of layer was measured on few models"
+        total = max(total, _score_bytes(shape, cells.per_sequence, ubatch)) + 4 * masks
+        error = max(error, 0.1)
+    note = None if shape.recurrent == "none" else "recurrent layers were measured on few models"
     return Part(name="compute buffer", bytes=total, basis="fitted", error_fraction=error, note=note)
 
 
-def _width(shape: GraphShape) -> tuple[int, float, bool]:
-    """Floats per token of the widest moment of the graph, its relative error, and whether it was well measured."""
-    dense = 5 * shape.hidden + 3 * shape.dense
-    if shape.recurrent == "mamba":
-        return round(1.2 * dense), 0.2, False
-    if not shape.active_experts:
-        width, error = dense, 0.01
+def _score_bytes(shape: GraphShape, cells: int, ubatch: int) -> int:
+    """Attention scores in F32 and what is alive beside them, without flash attention."""
+    if not shape.has_attention:
+        return 0
+    if shape.latent:
+        beside = shape.heads * (3 * shape.latent + shape.rope) + shape.hidden
     else:
+        queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+        more = 2 * queries if shape.window is not None or shape.recurrent == "delta-net" else 0
+        beside = 5 * queries + 2 * keys + shape.hidden + more
+    return 4 * ubatch * (shape.heads * cells + beside)
+
+
+def _width(shape: GraphShape) -> tuple[int, float]:
+    """Floats per token of the widest moment of attention and feed-forward, and its relative error."""
+    width, error = 5 * shape.hidden + 3 * shape.dense, 0.01
+    if shape.active_experts:
         active, expert = shape.active_experts, shape.expert
         routed = max(5 * shape.hidden + 3 * active * expert, 2 * active * (expert + shape.hidden))
-        width, error = max(routed, dense if shape.dense else 0), 0.09
+        width, error = max(routed, width if shape.dense else 0), 0.09
     if shape.latent:
         width = max(width, shape.heads * (3 * shape.latent + shape.rope) + shape.hidden)
+    return width, error if shape.recurrent == "none" else 0.1
+
+
+def _recurrent(shape: GraphShape, ubatch: int) -> tuple[int, int]:
+    """Floats per token inside a recurrent layer, and the bytes of the state that the graph copies per slot.
+
+    Mamba-2 (Nemotron-Nano-9B: 79,872 measured) holds gate, input and output beside four copies of the convolution's
+    width, and copies the state; the gated delta net (Qwen3.5-35B-A3B: 38,912) holds one, and copies the state in short
+    batches only."""
+    if shape.recurrent == "mamba":
+        return 3 * shape.inner + 4 * shape.conv, 4 * shape.state
     if shape.recurrent == "delta-net":
-        return width, 0.4 if shape.active_experts else 0.17, False
-    return width, error, shape.recurrent == "none"
-
-
-def _fixed_bytes(shape: GraphShape) -> int:
-    return 5 * MIB if shape.recurrent == "mamba" else 0
+        return shape.inner + 4 * shape.conv + shape.hidden, 4 * shape.state if ubatch <= _SHORT_BATCH else 0
+    return 0, 0
 
 
 def _vllm(shape: GraphShape, runtime: Runtime, allocation: Allocation, ranks: int) -> Part:

@@ -15,11 +15,13 @@ _KEPT_ARCHITECTURES_WITHOUT_WINDOW: Final = frozenset({"phi3"})
 
 class GraphShape(NamedTuple):
     """Widths in elements. `latent` and `rope` are those of latent attention (0 without it), `dense` is 0 when no layer
-    has a dense feed-forward, `conv` and `state` the recurrent elements per slot of one layer."""
+    has a dense feed-forward, `inner` and `conv` the widths of a recurrent layer and of its convolution, `state` its
+    elements per slot."""
 
     hidden: int
     vocabulary: int
     heads: int
+    kv_heads: int
     head_dim: int
     dense: int
     expert: int
@@ -27,6 +29,7 @@ class GraphShape(NamedTuple):
     shared: int
     latent: int
     rope: int
+    inner: int
     conv: int
     state: int
     recurrent: str
@@ -54,6 +57,7 @@ def _graph_shape(expanded: ExpandedModel) -> GraphShape:
         hidden=shape.hidden_size,
         vocabulary=shape.vocabulary_size,
         heads=shape.heads,
+        kv_heads=shape.kv_heads,
         head_dim=shape.head_dim,
         dense=_widest(expanded, Role.FFN),
         expert=shape.expert_intermediate_size,
@@ -61,8 +65,9 @@ def _graph_shape(expanded: ExpandedModel) -> GraphShape:
         shared=_widest(expanded, Role.SHARED_EXPERT),
         latent=latent,
         rope=rope,
-        conv=recurrent.conv_elements if recurrent else 0,
-        state=recurrent.state_elements if recurrent else 0,
+        inner=_row(expanded, "ssm_out.weight", 0),
+        conv=_row(expanded, "ssm_conv1d.weight", 1),
+        state=recurrent.conv_elements + recurrent.state_elements if recurrent else 0,
         recurrent=_recurrent_kind(expanded) if recurrent else "none",
         window=windows[0] if windows and not ignored else None,
         has_full=ignored or any(cache.kind == "full" for cache in attention),
@@ -75,6 +80,11 @@ def _widest(expanded: ExpandedModel, role: Role) -> int:
     return max(
         (g.shape[0] for g in expanded.groups if g.role is role and "ffn_down" in g.name and not g.mtp), default=0
     )
+
+
+def _row(expanded: ExpandedModel, name: str, axis: int) -> int:
+    """Extent of the first tensor of that name along `axis`, 0 when there is none."""
+    return next((g.shape[axis] for g in expanded.groups if name in g.name and len(g.shape) > axis), 0)
 
 
 def _latent(expanded: ExpandedModel, attention: list[LayerCache]) -> tuple[int, int]:
