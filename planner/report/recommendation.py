@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MAX_LINES = 30
 UNPREDICTED = frozenset({"embedding", "image"})
 # The bars show what fits, the service blocks the roles, the runners-up the next best: only these are said in words.
-SCREEN_RULES = frozenset({"targets", "ability", "quant", "asked", "constraint"})
+SCREEN_RULES = frozenset({"targets", "ability", "quant", "model"})
 
 
 def recommendation_view(answer: Answer, *, top: int = 3, plan_file: Path | None = None) -> Text:
