@@ -29,13 +29,14 @@ SERVER_BYTES, DIFFUSERS_BYTES = 512 * MIB, 4 * GIB
 # The first start fetches the backend's own image; after that loading the weights is most of it.
 ENGINE_START_S = 30.0
 
-# Diffusers' pipeline class by family (model cards).
+# Diffusers' pipeline class by family or, longer, by the start of a model id (model cards).
 PIPELINES = {
     "flux.1": "FluxPipeline",
     "flux.2": "Flux2Pipeline",
+    "flux.2-klein": "Flux2KleinPipeline",
     "stable-diffusion": "StableDiffusion3Pipeline",
-    "qwen": "QwenImagePipeline",
-    "z": "ZImagePipeline",
+    "qwen-image": "QwenImagePipeline",
+    "z-image": "ZImagePipeline",
 }
 
 _BACKEND_QUANTS = ("BF16", "FP16", "F16")
@@ -149,6 +150,7 @@ def launch(service: Service, model: Model, quant: Quant, hardware: Hardware, fac
         models_environment=("LOCALAI_MODELS_PATH",),
         secret_environment=(("LOCALAI_API_KEY", API_KEY),),
         download=_own_download(model) if image else service.source,
+        needs_network=True,
     )
 
 
@@ -250,7 +252,8 @@ def _parameters(sampling: Sampling) -> dict[str, float | int]:
 def _image_entry(service: Service, model: Model) -> dict[str, object]:
     if model.repo is None:
         raise RenderError(f"{service.name}: no repository is known for {model.id}")
-    pipeline = PIPELINES.get(model.family)
+    starts = [start for start in PIPELINES if model.family == start or model.id.startswith(start)]
+    pipeline = PIPELINES[max(starts, key=len)] if starts else None
     return {
         "name": service.model,
         "backend": "diffusers",

@@ -95,7 +95,9 @@ class Launch(Record, kw_only=True):
     `memory_bytes` is the limit to set, `start_seconds` the load budget. `served_name` is the model name that
     requests must carry. Every launch binds 127.0.0.1: in the word after `--host` (`bind_option` "flag"), or in
     `bind_variable` (`HOST:PORT`); `planner.servers.binding` moves it. In `prepare`, a word equal to the path of one
-    of `config_files` stands for that file. `device_variable` is set only where a person's GPUs are not all used."""
+    of `config_files` stands for that file. `needs_network`: the server itself fetches something when it first
+    starts (LocalAI its backend), so that its container must reach the internet. `device_variable` names the variable
+    that picks GPUs, set only where the machine has others too."""
 
     service: str
     role: Role
@@ -121,6 +123,7 @@ class Launch(Record, kw_only=True):
     models_environment: tuple[str, ...] = ()
     device_variable: str | None = None
     served_name: str | None = None
+    needs_network: bool = False
     has_key: bool = True
     memory_bytes: int | None = None
     shm_bytes: int | None = None

@@ -334,6 +334,10 @@ def test_localai_fetches_image_pipelines_itself() -> None:
     (entry,) = yaml.safe_load(launch.config_files[0].text)
     assert entry["parameters"] == {"model": "black-forest-labs/FLUX.1-schnell"}
     assert entry["diffusers"] == {"cuda": True, "pipeline_type": "FluxPipeline"}
+    assert launch.needs_network
+    klein = replace(IMAGE, id="flux.2-klein-4b", family="flux.2")
+    (entry,) = yaml.safe_load(start("localai", klein, "BF16", ON_CPU, SERVER).config_files[0].text)
+    assert entry["diffusers"] == {"cuda": False, "pipeline_type": "Flux2KleinPipeline"}
     assert launch.download.uri == "localai:black-forest-labs/FLUX.1-schnell"
 
 
