@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from planner.catalog.gguf_file import GgufHeader, Skipped
-from planner.catalog.layer_pattern import layer_pattern
-from planner.catalog.model_families import IMPLIED_LAYERS, WINDOW_IGNORED
+from planner.catalog.layer_pattern import full_every, layer_pattern
+from planner.catalog.model_families import IMPLIED_LAYERS
 from planner.catalog.records.architecture import Architecture, Indexer, Linear, Mamba, Mla, Moe
 from planner.errors import ModelFileError
 
@@ -114,11 +114,11 @@ def _layer_kinds(keys: Keys, layers: int) -> list[str]:
     if len(named) >= layers:
         return ["sliding" if flag else "full" for flag in named[:layers]]
     period = IMPLIED_LAYERS.get(keys.architecture, ("full",))
-    interval = keys.number("full_attention_interval") or (named[0] if len(named) == 1 else None)
-    if interval and keys.architecture not in WINDOW_IGNORED and len(period) > 1:
-        period = (period[0],) * (interval - 1) + ("full",)
-    if set(period) & {"sliding"} and not keys.number("attention.sliding_window"):
+    if "sliding" in period and not keys.number("attention.sliding_window"):
         return ["full"] * layers
+    interval = keys.number("full_attention_interval") or (named[0] if len(named) == 1 else None)
+    if interval and len(period) > 1:
+        return full_every(interval, period[0], layers)
     return [period[index % len(period)] for index in range(layers)]
 
 

@@ -53,7 +53,7 @@ def config_architecture(values: Mapping[str, Any], name: str) -> Architecture:
 def gguf_name(config: Config, hf_class: str | None) -> str | None:
     """llama.cpp's name for the class; None for a class that is not known here."""
     gguf = GGUF_OF_CLASS.get(hf_class or "")
-    kind = config.get("model_type")
+    kind = str(config.get("model_type"))
     if hf_class == "Mistral3ForConditionalGeneration":
         gguf = GGUF_OF_TEXT_TYPE.get(kind, "deepseek2" if config.number("kv_lora_rank") else "llama")
     if gguf == "nemotron_h" and config.number("n_routed_experts"):
@@ -166,13 +166,13 @@ def _traits(config: Config, gguf: str | None) -> tuple[str, ...]:
     kind = scaling.get("rope_type", scaling.get("type")) if isinstance(scaling, dict) else None
     if kind == "llama3" and gguf != "llama4":
         found.append("rope_freqs")
-    if gguf == "phi3" and kind in {"longrope", "su"}:
+    if gguf == "phi3" and kind in ("longrope", "su"):
         found.append("rope_factors")
     if gguf == "glm4moe":
         found += ["mtp_embeddings"] if config.number("num_nextn_predict_layers") else []
         found += ["qk_norm"] if config.flag("use_qk_norm") else []
         found += ["-qkv_bias"] if config.get("attention_bias") is False else []
-    if gguf == "deepseek2" and config.get("topk_method") in {"greedy", "group_limited_greedy"}:
+    if gguf == "deepseek2" and config.get("topk_method") in ("greedy", "group_limited_greedy"):
         found.append("-router_bias")
     if gguf == "deepseek2" and config.number("num_nextn_predict_layers"):
         found.append("mtp_embeddings")

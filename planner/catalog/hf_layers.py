@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from planner.catalog.config_file import Config
+from planner.catalog.layer_pattern import full_every
 from planner.catalog.model_families import IMPLIED_LAYERS, WINDOW_IGNORED
 from planner.errors import ModelFileError
 
@@ -30,10 +31,10 @@ def layer_kinds(config: Config, gguf: str | None, layers: int) -> list[str]:
     stated = _listed(config) or _by_index(config, layers)
     if stated:
         return stated[:layers]
-    period = _period(config, gguf)
-    if "sliding" in period and not config.number("sliding_window", "sliding_window_size"):
+    kinds = _periodic(config, gguf, layers)
+    if "sliding" in kinds and not config.number("sliding_window", "sliding_window_size"):
         return ["full"] * layers
-    return [period[index % len(period)] for index in range(layers)]
+    return kinds
 
 
 def _listed(config: Config) -> list[str]:
@@ -67,14 +68,17 @@ def _by_index(config: Config, layers: int) -> list[str]:
     return []
 
 
-def _period(config: Config, gguf: str | None) -> tuple[str, ...]:
+def _periodic(config: Config, gguf: str | None, layers: int) -> list[str]:
     """The family's pattern, with the length that the config gives it."""
-    implied = IMPLIED_LAYERS.get(gguf or "", ("full",))
+    period = IMPLIED_LAYERS.get(gguf or "", ("full",))
     letters = config.get("sliding_window_pattern")
-    if isinstance(letters, str) and set(letters) <= {"L", "G"} and letters:
-        return tuple("sliding" if letter == "L" else "full" for letter in letters)
-    keys = ("full_attention_interval", "sliding_window_pattern", "global_attn_every_n_layers", "layer_group_size")
-    interval = config.number(*keys)
-    if interval and len(implied) > 1 and implied[-1] == "full":
-        return (implied[0],) * (interval - 1) + ("full",)
-    return implied
+    if isinstance(letters, str):
+        if not letters or set(letters) - {"L", "G"}:
+            raise ModelFileError(f"{config.name}: sliding_window_pattern: expected L and G, found {letters!r:.60}")
+        period = tuple("sliding" if letter == "L" else "full" for letter in letters)
+    else:
+        keys = ("full_attention_interval", "sliding_window_pattern", "global_attn_every_n_layers", "layer_group_size")
+        interval = config.number(*keys)
+        if interval and len(period) > 1 and period[-1] == "full":
+            return full_every(interval, period[0], layers)
+    return [period[index % len(period)] for index in range(layers)]

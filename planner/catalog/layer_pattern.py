@@ -17,3 +17,8 @@ def layer_pattern(kinds: Sequence[str]) -> tuple[str, ...]:
     )
     runs = ((kind, len(list(run))) for kind, run in groupby(kinds[:period]))
     return tuple(kind if count == 1 else f"{kind}*{count}" for kind, count in runs)
+
+
+def full_every(interval: int, other: str, layers: int) -> list[str]:
+    """Layers of one kind with a `full` one at the end of every interval."""
+    return [other if (index + 1) % interval else "full" for index in range(layers)]

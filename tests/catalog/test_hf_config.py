@@ -483,13 +483,14 @@ def test_layer_patterns() -> None:
     assert layer_pattern([]) == ()
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_a_draft_is_an_entry_that_the_catalog_reads(name: str, tmp_path: Path) -> None:
-    """The drafted file, put into an own catalog folder, gives the model that was read."""
-    model = read_model({**CONFIGS[name], "_name_or_path": f"someone/{name}-draft"})
+def test_a_draft_is_an_entry_that_the_catalog_reads(tmp_path: Path) -> None:
+    """Drafted files, put into an own catalog folder, give the models that were read."""
+    read = [read_model({**config, "_name_or_path": f"someone/{name}-draft"}) for name, config in CONFIGS.items()]
     (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "draft.yaml").write_text(draft_entry(model))
-    assert load_catalog(tmp_path).model(f"{name}-draft") == model
+    for model in read:
+        (tmp_path / "models" / f"{model.id}.yaml").write_text(draft_entry(model))
+    catalog = load_catalog(tmp_path)
+    assert [catalog.model(model.id) for model in read] == read
 
 
 def test_a_draft_asks_for_what_no_file_says() -> None:
