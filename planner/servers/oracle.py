@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from planner.catalog.records import ServerFacts
 from planner.errors import RenderError, near_misses
@@ -11,53 +11,68 @@ from planner.servers.records import ConfigFile, Launch
 
 def check_launch(launch: Launch, facts: ServerFacts) -> None:
     """Raises RenderError naming the first unknown or removed name, and what replaced it."""
-    _check_argv([word.text for word in launch.argv], facts)
-    variables = (
-        [name for name, _ in launch.environment]
-        + [name for name, _ in launch.secret_environment]
-        + list(launch.models_environment)
-    )
-    for name in variables:
-        if name not in facts.environment:
-            raise _unknown("variable", name, facts, facts.environment)
+    for problem in launch_problems(launch, facts):
+        raise problem
+
+
+def launch_problems(launch: Launch, facts: ServerFacts) -> Iterator[RenderError]:
+    """Everything about a launch that its server's version does not know."""
+    yield from argv_problems([word.text for word in launch.argv], facts)
+    names = [name for name, _ in (*launch.environment, *launch.secret_environment)]
+    yield from variable_problems((*names, *launch.models_environment), facts)
     for file in launch.config_files:
-        for key in config_keys(file):
-            if key not in facts.config_keys:
-                raise _unknown(f"key of {file.path}", key, facts, facts.config_keys)
+        yield from config_problems(file, facts)
     if launch.image is not None:
-        _check_image(launch.image)
+        yield from _image_problems(launch.image)
 
 
-def _check_argv(argv: list[str], facts: ServerFacts) -> None:
+def argv_problems(argv: Sequence[str], facts: ServerFacts) -> Iterator[RenderError]:
+    """Unknown and removed flags, missing and wrong values of a command; the first word is the program."""
     flags, switches = set(facts.flags), set(facts.switches)
     position = 1
     while position < len(argv):
-        flag = argv[position]
+        flag, equals, value = argv[position].partition("=")
         position += 1
         if not flag.startswith("-"):
             continue
         if flag not in flags:
-            raise _unknown("flag", flag, facts, facts.flags)
-        if flag in switches:
+            yield _unknown("flag", flag, facts, facts.flags)
+        elif flag in switches:
             continue
-        if position == len(argv):
-            raise RenderError(f"{facts.id} {facts.version}: {flag} needs a value")
-        _check_value(flag, argv[position], facts)
-        position += 1
+        elif equals:
+            yield from _value_problems(flag, value, facts)
+        elif position == len(argv):
+            yield RenderError(f"{facts.id} {facts.version}: {flag} needs a value")
+        else:
+            yield from _value_problems(flag, argv[position], facts)
+            position += 1
 
 
-def _check_value(flag: str, value: str, facts: ServerFacts) -> None:
+def _value_problems(flag: str, value: str, facts: ServerFacts) -> Iterator[RenderError]:
     choices = facts.choices.get(flag)
     if choices and value not in choices:
-        raise RenderError(
-            f"{facts.id} {facts.version}: {flag} does not take {value!r}", hint=f"one of {', '.join(choices)}"
-        )
+        hint = f"one of {', '.join(choices)}"
+        yield RenderError(f"{facts.id} {facts.version}: {flag} does not take {value!r}", hint=hint)
 
 
-def _check_image(reference: str) -> None:
+def variable_problems(names: Iterable[str], facts: ServerFacts) -> Iterator[RenderError]:
+    """Unknown and removed environment variables."""
+    known = set(facts.environment)
+    yield from (_unknown("variable", name, facts, facts.environment) for name in names if name not in known)
+
+
+def config_problems(file: ConfigFile, facts: ServerFacts) -> Iterator[RenderError]:
+    """Unknown keys of a Modelfile or of LocalAI's model YAML."""
+    known = set(facts.config_keys)
+    keys = (key for key in config_keys(file) if key not in known)
+    yield from (_unknown(f"key of {file.path}", key, facts, facts.config_keys) for key in keys)
+
+
+def _image_problems(reference: str) -> Iterator[RenderError]:
     name, _, tag = reference.partition("@")[0].rpartition(":")
     if not name or "/" in tag or tag.startswith("latest"):
-        raise RenderError(f"image {reference!r} is not pinned", hint="give a version tag in catalog/servers.yaml")
+        hint = "give a version tag in catalog/servers.yaml"
+        yield RenderError(f"image {reference!r} is not pinned", hint=hint)
 
 
 def _unknown(kind: str, name: str, facts: ServerFacts, known: tuple[str, ...]) -> RenderError:

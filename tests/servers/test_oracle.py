@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from planner.catalog.load import load_catalog
 from planner.catalog.records import ServerFacts
 from planner.errors import RenderError
-from planner.servers.oracle import check_launch
+from planner.servers.oracle import argv_problems, check_launch, variable_problems
 from planner.servers.records import Argument, ConfigFile, Health, Launch, ModelSource
 from planner.servers.words import words
 
@@ -116,6 +116,19 @@ def test_unknown_and_removed_variables_are_refused(server: str, name: str, hint:
 def test_unknown_configuration_keys_are_refused(server: str, file: ConfigFile, key: str) -> None:
     with pytest.raises(RenderError, match=key):
         check_launch(start(server, config_files=(file,)), FACTS[server])
+
+
+def test_all_problems_of_a_command_are_found() -> None:
+    argv = ["llama-server", "--mlock", "--flash-attn=yes", "-c=4096", "--no-such", "x", "--ctx-size"]
+    texts = [problem.message for problem in argv_problems(argv, FACTS["llama-server"])]
+    assert [text.partition(": ")[2] or text for text in texts] == [
+        "the flag --mlock was removed",
+        "--flash-attn does not take 'yes'",
+        "llama-server b11434 has no flag --no-such",
+        "--ctx-size needs a value",
+    ]
+    found = variable_problems(["OLLAMA_HOST", "OLLAMA_NUMA", "OLLAMA_X"], FACTS["ollama"])
+    assert len(list(found)) == 2
 
 
 @pytest.mark.parametrize("reference", ["ollama/ollama", "ollama/ollama:latest", "host:5000/image", "a/b:latest-rocm"])
