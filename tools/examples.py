@@ -47,7 +47,7 @@ ALL = (
     Example(
         "epyc-2-nodes",
         "long-context",
-        {"cpu": "AMD EPYC 7543", "cores": 64, "ram": "512GiB", "ram_bandwidth": "340GB/s", "numa_nodes": 2},
+        {"cores": 64, "ram": "512GiB", "ram_bandwidth": "340GB/s", "numa_nodes": 2},
     ),
     Example("m3-max", "macos", {"apple": "M3 Max 40c 128GiB"}),
     Example(
