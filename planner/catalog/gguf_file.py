@@ -214,8 +214,7 @@ class _Header:
             raise self._fault(key, f"an array of {count} elements")
         if kind == _STRING:
             self._require(8 * count, key)
-            for _ in range(count):
-                self._skip(self._number("Q", key), key)
+            self._skip_texts(count, key)
             return Skipped(count)
         form = _SCALARS.get(kind)
         if form is None:
@@ -225,6 +224,18 @@ class _Header:
             self._skip(length, key)
             return Skipped(count)
         return tuple(struct.unpack(f"<{count}{form}", self._take(length, key)))
+
+    def _skip_texts(self, count: int, field: str) -> None:
+        """Vocabularies have half a million texts: within a chunk the lengths are followed without further ado."""
+        while count:
+            self._take(8, field)
+            self._at -= 8
+            data, at, last = self._data, self._at, len(self._data) - 8
+            while count and at <= last:
+                at += 8 + int.from_bytes(data[at : at + 8], "little")
+                count -= 1
+            self._at = at
+            self._skip(0, field)
 
     def _tensor(self, number: int) -> Tensor:
         name = self._text(f"tensor {number} name", _NAME_LIMIT_BYTES)

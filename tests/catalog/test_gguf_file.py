@@ -159,6 +159,16 @@ def test_a_tied_model_and_its_vocabulary_come_from_the_tensors(tmp_path: Path) -
     assert arch.vocabulary_size == 777
 
 
+def test_a_vocabulary_of_several_chunks_is_counted_and_passed_over(tmp_path: Path) -> None:
+    """Texts that straddle the reader's chunks, one longer than a chunk, and keys behind them."""
+    texts = [f"token {number} " * (number % 7) for number in range(120_000)]
+    texts[77_000] = "x" * 3_000_000
+    keys = {"tokenizer.ggml.tokens": texts, **QWEN3MOE, "general.name": "behind"}
+    model = read_model(header_only(tmp_path / "m.gguf", "qwen3moe", keys, {}))
+    assert model.architecture is not None
+    assert (model.architecture.vocabulary_size, model.name) == (120_000, "behind")
+
+
 def test_a_split_model_is_read_whole_from_any_part(tmp_path: Path) -> None:
     names = [tmp_path / f"big-{number:05}-of-00003.gguf" for number in (1, 2, 3)]
     header_only(names[0], "qwen3moe", {**QWEN3MOE, "split.count": 3}, {"token_embd.weight": (151936, 2048)})
