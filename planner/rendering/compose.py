@@ -7,7 +7,7 @@ import msgspec
 from planner.errors import RenderError
 from planner.rendering import compose_check, compose_devices, compose_jobs
 from planner.rendering.bundle import Bundle, CannotServe
-from planner.rendering.deployment import Deployment, Instance, Unit, cpu_list
+from planner.rendering.deployment import FETCHES_AT_START, Deployment, Instance, Unit, cpu_list
 from planner.rendering.downloads import downloads
 from planner.rendering.placing import Folders, Word, argv, environment
 from planner.rendering.quoting import compose_scalar
@@ -37,6 +37,8 @@ _ENTRYPOINTS = {
 }
 # Servers that compile kernels at start: where they write them, which must also be executable.
 _COMPILERS = {"vllm": ("/home/vllm/.triton", "/home/vllm/.config")}
+# Images that run under any user, none of them its own: an unprivileged number without files on the host.
+_ANY_USER = {"llama-server": "65532:65532"}
 # LocalAI unpacks its backends beside itself.
 _WRITES_ANYWHERE = ("localai",)
 
@@ -54,7 +56,7 @@ class Container(msgspec.Struct, frozen=True, kw_only=True):
     user: str | None  # already quoted
     port: int
     publish: compose_devices.Publish | None
-    network: str
+    networks: tuple[str, ...]
     volumes: tuple[compose_devices.Volume, ...]
     secrets: tuple[str, ...]
     devices: tuple[str, ...]
@@ -146,6 +148,12 @@ def _volumes(deployment: Deployment, unit: Unit) -> tuple[compose_devices.Volume
     return tuple(found)
 
 
+def _networks(deployment: Deployment, unit: Unit) -> tuple[str, ...]:
+    if deployment.router is None:
+        return ("edge",)
+    return ("backend", "edge") if unit.service.server in FETCHES_AT_START else ("backend",)
+
+
 def _secrets(unit: Unit) -> tuple[str, ...]:
     launch = unit.launch
     reads = launch.secret_environment or any(a.kind == "secret" for a in launch.argv)
@@ -155,8 +163,16 @@ def _secrets(unit: Unit) -> tuple[str, ...]:
 def _user(unit: Unit, volumes: tuple[compose_devices.Volume, ...]) -> str | None:
     if any(volume.type == "bind" and not volume.read_only for volume in volumes):
         return OWNER
-    user = unit.image.user if unit.image else None
+    user = (unit.image.user if unit.image else None) or _ANY_USER.get(unit.service.server)
     return None if user is None or user in ("0", "root", "0:0") else compose_scalar(user)
+
+
+def _home(user: str | None, volumes: tuple[compose_devices.Volume, ...]) -> tuple[tuple[str, str], ...]:
+    """HOME where the image's own would be wrong: /tmp for a user without one, else where the cache is mounted."""
+    if user == OWNER:
+        return (("HOME", "/tmp"),)  # noqa: S108 - the container's own
+    homes = [v.target.removesuffix("/.cache") for v in volumes if v.target.endswith("/.cache")]
+    return tuple(("HOME", home) for home in homes[:1] if home != "/root")
 
 
 def _tmpfs(unit: Unit) -> tuple[str, ...]:
@@ -172,9 +188,12 @@ def container(deployment: Deployment, unit: Unit, instance: Instance) -> Contain
     image, digest_unknown = _image(deployment, unit)
     entrypoint, command, capabilities = _command(unit, instance)
     volumes = _volumes(deployment, unit)
+    if _user(unit, volumes) == OWNER:
+        # Another user cannot enter root's home: what lies there is made anew below HOME.
+        volumes = tuple(volume for volume in volumes if not volume.target.startswith("/root/"))
     settings = environment(unit, FOLDERS, EVERYWHERE, Word(text=str(launch.port)))
     user = _user(unit, volumes)
-    home = (("HOME", "/tmp"),) if user == OWNER else ()  # noqa: S108 - a user without a home in the image
+    home = _home(user, volumes)
     published = None
     if deployment.router is None:
         published = compose_devices.publish(deployment.options.bind, instance.port, f"{instance.name}")
@@ -190,7 +209,7 @@ def container(deployment: Deployment, unit: Unit, instance: Instance) -> Contain
         user=user,
         port=launch.port,
         publish=published,
-        network="edge" if deployment.router is None else "backend",
+        networks=_networks(deployment, unit),
         volumes=volumes,
         secrets=_secrets(unit),
         devices=compose_devices.devices(deployment, unit),

@@ -26,6 +26,10 @@ class Catalog(Protocol):
     def server(self, name: str) -> ServerFacts: ...  # noqa: D102
 
 
+# Servers that fetch parts of themselves when they first start (LocalAI's backends), and so need the network.
+FETCHES_AT_START = ("localai",)
+
+
 class Unit(msgspec.Struct, frozen=True, kw_only=True):
     """One service with the way it starts and what is known of its image."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from planner.errors import RenderError
 from planner.rendering.bundle import Bundle, CannotServe
 from planner.rendering.compose_jobs import prepare_values
-from planner.rendering.deployment import Deployment, Instance, Unit, is_loopback, reachable
+from planner.rendering.deployment import FETCHES_AT_START, Deployment, Instance, Unit, is_loopback, reachable
 from planner.rendering.parsing import systemd_words, unit_settings
 from planner.rendering.placing import Folders, Setting, Word, argv, environment, numactl
 from planner.rendering.quoting import one_line, systemd_assignment
@@ -145,7 +145,7 @@ def _values(deployment: Deployment, unit: Unit, header: tuple[str, ...]) -> dict
         "groups": ("video", "render") if launch.gpu_indexes and launch.backend != "cuda" else (),
         "no_code_generation": launch.backend == "cpu" and service.server in _STATIC_CODE,
         "many_gpus": len(launch.gpu_indexes) > 1,
-        "loopback": is_loopback(deployment_bind(deployment)),
+        "loopback": is_loopback(deployment_bind(deployment)) and service.server not in FETCHES_AT_START,
     }
 
 
@@ -198,13 +198,14 @@ def _holds_port(setting: Setting, instance: Instance) -> bool:
 def _prepare_files(
     deployment: Deployment, unit: Unit, templates: TemplateSet, header: tuple[str, ...]
 ) -> dict[str, str]:
-    first = deployment.instances(unit)[0]
+    instances = deployment.instances(unit)
+    first = instances[0]
     script = f"prepare-{unit.name}.sh"
     values = {
         "header": header,
         "unit": f"planner-{unit.name}-prepare.service",
         "service": unit.name,
-        "conflicts": instance_unit(unit, first),
+        "conflicts": " ".join(instance_unit(unit, instance) for instance in instances),
         "script": script,
         "environment": _assignments(_settings(deployment, unit, first)),
         "models_path": models_path(deployment),
