@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from math import log2, sqrt
 
 from planner.catalog.records import Model, Quant, Workload
+from planner.servers.gguf import is_mxfp4_native
 from planner.sizing.records import Record
 
 # Slope of MMLU-Pro over release date divided by its slope over log2 size: 14.1 / 8.6, least squares over the 24 models
@@ -144,6 +145,13 @@ def kl_divergence(quant: Quant) -> tuple[float, bool]:
     return next(kl for bits, kl in ASSUMED_KL if quant.nominal_bits >= bits), False
 
 
-def lost_doublings(quant: Quant) -> float:
-    """Doublings that a quant costs."""
+def native(model: Model, quant: Quant) -> bool:
+    """Whether the model was trained and published in this quant, so that nothing is lost."""
+    return is_mxfp4_native(model) and quant.scheme.startswith("mxfp4")
+
+
+def lost_doublings(quant: Quant, model: Model | None = None) -> float:
+    """Doublings that a quant costs a model."""
+    if model is not None and native(model, quant):
+        return 0.0
     return kl_divergence(quant)[0] / NATS_PER_DOUBLING

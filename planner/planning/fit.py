@@ -8,6 +8,7 @@ from planner.catalog.records import Model, Quant, Workload
 from planner.hardware.facts import Hardware
 from planner.planning.placement import Attempt, Site
 from planner.servers.base import ServerRoom
+from planner.sizing.capacity import max_context
 from planner.sizing.footprint import size_model
 from planner.sizing.records import ExpandedModel, Footprint, KvType, Placement, Record, Runtime
 from planner.sizing.tensors import expand
@@ -70,6 +71,21 @@ class Fitter:
             server=self.room.id,
             placement=placement,
             pools=self.site.pools,
+        )
+
+    def reachable_context(self, placement: Placement) -> int:
+        """The longest context per user that fits this placement, at most the model's native length."""
+        context = self.model.context
+        limit = context.native_tokens if context else self.demand.context_tokens
+        return max_context(
+            self.expanded,
+            self.quant,
+            self.runtime(placement),
+            self.room.allocation(self.model, self.quant, self.site.hardware, placement),
+            placement,
+            self.site.pools,
+            limit_tokens=limit,
+            free_bytes={pool.id: self.site.available_bytes(pool) for pool in self.site.pools},
         )
 
     def attempt(self, placement: Placement) -> Attempt:

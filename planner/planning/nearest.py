@@ -8,7 +8,8 @@ from planner.errors import NoFeasiblePlan
 from planner.planning.constraints import Constraints
 from planner.planning.placement import Attempt
 from planner.planning.search import Found, Question, Triple, miss_text
-from planner.units import format_gib, format_tokens
+from planner.speed.records import Speed
+from planner.units import format_gib, format_rate, format_tokens
 
 # What a person would change for each reason, most specific first.
 _REMEDIES = {
@@ -19,6 +20,7 @@ _REMEDIES = {
     "license": "drop --license",
     "capability": "take another --workload, or another --model",
     "context": "shorten --context",
+    "kind": "take the workload that fits the model: embedding, or multimodal for images",
     "no-source": "take another --quant: no published file of it is known",
 }
 
@@ -30,10 +32,34 @@ def no_plan(question: Question, found: Found) -> NoFeasiblePlan:
             "no memory of this machine is known, so nothing can be placed",
             hint="name it: --vram 24GiB, --ram 64GiB, or run planner probe on the machine",
         )
+    if question.kinds == ("cpu",) and not question.site.has_ram:
+        return NoFeasiblePlan(
+            f"the {question.role} role runs in RAM, and this machine's RAM is not known or not allowed",
+            hint="name it with --ram, drop --gpu-only, or plan one role: --roles interactive",
+        )
+    if found.slow:
+        return _too_slow(found)
     if found.misses:
         triple, attempt = min(found.misses, key=lambda miss: (miss[1].missing_bytes, miss[0].model.id))
         return NoFeasiblePlan(_nothing_fits(triple, attempt), hint=_would_fit(attempt, question))
     return _ruled_out(found, question.constraints)
+
+
+def _too_slow(found: Found) -> NoFeasiblePlan:
+    """Something fits, but nothing is fast enough: the fastest, and what it does."""
+    triple, speed = min(found.slow, key=lambda slow: (-_rate(slow[1]), slow[0].model.id))
+    rate, wait = speed.decode_tokens_per_s, speed.ttft_s
+    text = f"decodes {format_rate(rate.expected)} tok/s" if rate else "has an unknown speed"
+    if wait is not None:
+        text += f", first token after {wait.expected:.2g} s"
+    name = f"{triple.model.name} {triple.quant.id} on {triple.server}"
+    reasons = {loser.reason_id for loser in found.rejected}
+    remedies = [_REMEDIES[reason] for reason in ("min-decode", "max-ttft", "speed-unknown") if reason in reasons]
+    return NoFeasiblePlan(f"nothing that fits is fast enough; the fastest, {name}, {text}", hint="; ".join(remedies))
+
+
+def _rate(speed: Speed) -> float:
+    return speed.decode_tokens_per_s.expected if speed.decode_tokens_per_s else 0.0
 
 
 def _nothing_fits(triple: Triple, attempt: Attempt) -> str:
@@ -64,9 +90,8 @@ def _would_fit(attempt: Attempt, question: Question) -> str:
 
 def _ruled_out(found: Found, constraints: Constraints) -> NoFeasiblePlan:
     """Constraints left nothing: count why, most frequent reason first; the reasons of the named model alone if any."""
-    losers = [loser for loser in found.rejected if loser.reason_id not in {"kind", "model", "family"}]
-    if constraints.model is not None:
-        losers = [loser for loser in losers if loser.model == constraints.model] or losers
+    own = [loser for loser in found.rejected if loser.model == constraints.model]
+    losers = own or [loser for loser in found.rejected if loser.reason_id not in {"kind", "model", "family"}]
     counts = Counter(loser.reason_id for loser in losers)
     if not counts:
         return NoFeasiblePlan("no model may serve this", hint="drop a constraint")

@@ -72,14 +72,21 @@ class Site(Record):
 
 
 def attempts(
-    server: str, shape: ModelShape, site: Site, attempt: Try, *, with_cpu: bool, users: int = 1
+    server: str,
+    shape: ModelShape,
+    site: Site,
+    attempt: Try,
+    *,
+    with_cpu: bool,
+    users: int = 1,
+    allowed: tuple[str, ...] | None = None,
 ) -> Iterator[Attempt]:
     """Every placement worth an estimate, and the nearest misses where a way does not fit.
 
     A model that fits one GPU is not split; layers go over several GPUs only when one is too small, into RAM only when
     all are. Tensor parallelism is tried beside one GPU, since it is faster. `with_cpu`: try the CPU even when a GPU
-    holds the model; with several `users`, also one copy per NUMA node."""
-    kinds = KINDS[server]
+    holds the model; with several `users`, also one copy per NUMA node. `allowed`: only these kinds."""
+    kinds = tuple(kind for kind in KINDS[server] if allowed is None or kind in allowed)
     fitted = False
     for placement in _on_devices(kinds, shape, site):
         if fitted and placement.kind == "multi-gpu":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from planner.planning.ability import Ability, kl_divergence
+from planner.planning.ability import Ability, kl_divergence, native
 from planner.planning.machine import pool_plans
 from planner.planning.placement import Site
 from planner.planning.plan import Alternative, Reason
@@ -22,8 +22,9 @@ def reasons_of(services: Services, site: Site, ability: Ability | None, runners:
     if runners:
         level, text = explain_loss(main.candidate, runners[0], main.question.ranking)
         found.append(Reason(rule=f"order.{level}", text=f"next best is {runners[0].label}: {text}"))
-    order = ", ".join(level.name for level in ORDERS[main.question.ranking.prefer])
-    found.append(Reason(rule="order", text=f"candidates are compared by {order}; the first difference decides"))
+    names = [level.name for level in ORDERS[main.question.ranking.prefer]]
+    order = ", ".join(names[: names.index("simplicity") + 1])
+    found.append(Reason(rule="order", text=f"candidates are compared by {order}: the first difference decides"))
     return tuple(reason for reason in found if reason.text)
 
 
@@ -63,6 +64,8 @@ def _model(main: Chosen, ability: Ability, runners: list[Candidate]) -> Reason:
 
 def _quant(main: Chosen) -> Reason:
     quant = main.candidate.quant
+    if native(main.candidate.model, quant):
+        return Reason(rule="quant", text=f"{quant.id} is what the model was published in: nothing lost")
     loss, measured = kl_divergence(quant)
     if quant.loss is None and measured:
         return Reason(rule="quant", text=f"{quant.id}: 16 bits, nothing lost")

@@ -82,9 +82,9 @@ def _outcome(question: Question, reference: Reference, model_id: str, quant_id: 
     refusal = refuse_model(model, question.role, question.capabilities, question.demand.context_tokens, free)
     if refusal is not None:
         return refusal.text
-    ability = question.abilities[model_id].doublings - lost_doublings(quant)
+    ability = question.abilities[model_id].doublings - lost_doublings(quant, model)
     bound = bound_of(model, quant, reference.server, ability, question.ranking)
-    found = Found([], [], [])
+    found = Found([], [], [], [])
     asked = question._replace(kinds=kinds, constraints=free)
     candidates = list(evaluate(Triple(bound, model, quant, reference.server, ability), asked, found))
     if not candidates:

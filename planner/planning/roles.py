@@ -256,7 +256,9 @@ def _embedding_questions(case: Case, site: Site, chosen: tuple[Chosen, ...]) -> 
         capabilities=("embedding",),
         floor=_floor(asked.min_quant or workload.quant_floor, case.catalog),
         constraints=asked,
-        ranking=Ranking(row=row, targets=targets_of(workload), prefer=asked.prefer if alone else None),
+        ranking=Ranking(
+            row=row, targets=_targets(case) if alone else Targets(), prefer=asked.prefer if alone else None
+        ),
         abilities=case.abilities,
     )
     return [question] if alone or not site.has_ram else [question._replace(kinds=("cpu",)), question]

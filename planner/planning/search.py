@@ -60,17 +60,21 @@ class Triple(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a search brought: candidates best first, losers, and what did not fit."""
+    """What a search brought: candidates best first, losers, what did not fit, and what fits but is too slow."""
 
     candidates: list[Candidate]
     rejected: list[Rejected]
     misses: list[tuple[Triple, Attempt]]
+    slow: list[tuple[Triple, Speed]]
+
+
+_NO_SOURCE = Refusal(reason_id="no-source", text="no published file is known that an allowed server could read")
 
 
 def search(question: Question) -> Found:
     """The best candidates for one service, and why the others are none."""
     triples, losers = list_triples(question)
-    found = Found([], losers, [])
+    found = Found([], losers, [], [])
     keys: list[tuple[tuple[Value, ...], str]] = []
     wanted = RUNNERS_UP + 1
     for number, triple in enumerate(triples):
@@ -113,11 +117,14 @@ def list_triples(question: Question) -> tuple[list[Triple], list[Rejected]]:
         if refusal is not None:
             losers.append(rejected(model, refusal))
             continue
-        for quant, server, why in _offers(model, question):
+        offers = list(_offers(model, question))
+        if not offers:
+            losers.append(rejected(model, _NO_SOURCE))
+        for quant, server, why in offers:
             if why is not None:
                 losers.append(rejected(model, why, quant.id, server))
                 continue
-            ability = question.abilities[model.id].doublings - lost_doublings(quant)
+            ability = question.abilities[model.id].doublings - lost_doublings(quant, model)
             bound = bound_of(model, quant, server, ability, question.ranking)
             found.append(Triple(bound, model, quant, server, ability))
     found.sort(key=lambda triple: (triple.bound, triple.model.id, triple.quant.id, triple.server))
@@ -189,8 +196,12 @@ def evaluate(triple: Triple, question: Question, found: Found) -> Iterator[Candi
         problem = _too_slow(speed, question.constraints)
         if problem is not None:
             found.rejected.append(_loser(triple, problem.reason_id, problem.text, attempt))
+            found.slow.append((triple, speed))
             continue
-        yield _candidate(triple, attempt, speed, question.site)
+        candidate = _candidate(triple, attempt, speed, question.site)
+        if question.ranking.prefer == "context":
+            candidate = replace(candidate, reachable_context_tokens=fitter.reachable_context(attempt.placement))
+        yield candidate
     if nearest is not None and not placed:
         found.misses.append((triple, nearest))
         found.rejected.append(_loser(triple, "memory", miss_text(nearest), nearest))
@@ -203,13 +214,16 @@ def _demand_for(model: Model, question: Question) -> Demand:
 
 
 def _attempts(fitter: Fitter, triple: Triple, question: Question) -> Iterator[Attempt]:
-    """Attempts on the devices that the question allows; with the CPU where the row or the role asks for it."""
-    wants_cpu = question.ranking.row.device == "cpu" or question.kinds == ("cpu",)
-    allowed = question.kinds
-    shape, users = fitter.expanded.shape, question.demand.users
-    for attempt in attempts(triple.server, shape, question.site, fitter.attempt, with_cpu=wants_cpu, users=users):
-        if allowed is None or attempt.placement.kind in allowed:
-            yield attempt
+    """Attempts on the devices that the question allows; with the CPU where the row asks for it."""
+    return attempts(
+        triple.server,
+        fitter.expanded.shape,
+        question.site,
+        fitter.attempt,
+        with_cpu=question.ranking.row.device == "cpu",
+        users=question.demand.users,
+        allowed=question.kinds,
+    )
 
 
 def _candidate(triple: Triple, attempt: Attempt, speed: Speed, site: Site) -> Candidate:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from planner.planning.ability import kl_divergence
+from planner.planning.ability import kl_divergence, native
 from planner.planning.eligibility import is_commercial
 from planner.planning.pitfalls.view import View
 from planner.planning.plan import Warning as Pitfall
@@ -24,7 +24,7 @@ def over_quantized(view: View) -> Iterator[Pitfall]:
     for one in view.services.chosen:
         model, quant = one.candidate.model, one.candidate.quant
         reasons = view.case.workload.id == "reasoning" or model.thinking in {"always", "effort"}
-        if model.kind == "llm" and reasons and kl_divergence(quant)[0] > REASONING_KL:
+        if model.kind == "llm" and reasons and not native(model, quant) and kl_divergence(quant)[0] > REASONING_KL:
             yield Pitfall(
                 rule_id="over-quantized-reasoning",
                 severity="warning",

@@ -75,7 +75,7 @@ def numa_unbound(view: View) -> Iterator[Pitfall]:
                 rule_id="numa-unbound",
                 severity="warning",
                 text=f"{len(nodes)} NUMA nodes, {one.role} bound to none: remote reads cost speed",
-                fix="start it under numactl --cpunodebind=0 --membind=0, or --interleave=all when one node is too small",
+                fix="start it under numactl --cpunodebind=0 --membind=0, or --interleave=all if one is too small",
             )
         elif placement.numa == "interleave":
             yield Pitfall(
