@@ -7,14 +7,13 @@ import msgspec
 from planner.errors import RenderError
 from planner.rendering import compose_check, compose_devices, compose_jobs
 from planner.rendering.bundle import Bundle, CannotServe
+from planner.rendering.compose_mounts import OWNER, home_of, models_source, tmpfs_of, user_of, volumes_of
 from planner.rendering.deployment import FETCHES_AT_START, Deployment, Instance, Unit, cpu_list
 from planner.rendering.downloads import downloads
 from planner.rendering.placing import Folders, Word, argv, environment
-from planner.rendering.quoting import compose_scalar
 from planner.rendering.router import router_config, router_files
 from planner.rendering.templates import TemplateSet
 from planner.rendering.words import key_wrapper, resolved
-from planner.servers.records import Mount
 
 FOLDERS = Folders(
     models=Word(text="/models/"),
@@ -25,9 +24,6 @@ FOLDERS = Folders(
 )
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - inside the container's own network
 
-# The owner of the models folder, as a quoted Compose value.
-OWNER = '"${PLANNER_UID:-1000}:${PLANNER_GID:-1000}"'
-
 # What the images start with (their Dockerfiles), needed only where something must run in front of it.
 _ENTRYPOINTS = {
     "llama-server": ("/app/llama-server",),
@@ -35,10 +31,6 @@ _ENTRYPOINTS = {
     "ollama": ("/bin/ollama",),
     "localai": ("/entrypoint.sh",),
 }
-# Servers that compile kernels at start: where they write them, which must also be executable.
-_COMPILERS = {"vllm": ("/home/vllm/.triton", "/home/vllm/.config")}
-# Images that run under any user, none of them its own: an unprivileged number without files on the host.
-_ANY_USER = {"llama-server": "65532:65532"}
 # LocalAI unpacks its backends beside itself.
 _WRITES_ANYWHERE = ("localai",)
 
@@ -72,12 +64,6 @@ class Container(msgspec.Struct, frozen=True, kw_only=True):
     read_only: bool
     tmpfs: tuple[str, ...]
     capabilities: tuple[str, ...]
-
-
-def models_source(deployment: Deployment) -> str:
-    """The models folder on the host, as a quoted Compose value."""
-    fixed = deployment.options.models_dir
-    return '"${PLANNER_MODELS_DIR:-./models}"' if fixed is None else compose_scalar(fixed)
 
 
 def _image(deployment: Deployment, unit: Unit) -> tuple[str, bool]:
@@ -122,32 +108,6 @@ def _command(unit: Unit, instance: Instance) -> tuple[tuple[str, ...], tuple[str
     return (*front, *_ENTRYPOINTS.get(unit.service.server, words[:1])), rest, capabilities
 
 
-def _volume(deployment: Deployment, unit: Unit, mount: Mount) -> compose_devices.Volume | None:
-    if mount.source == "models":
-        # Always /models: an image's own place may lie below a home that another user cannot enter.
-        source = models_source(deployment)
-        return compose_devices.Volume(type="bind", source=source, target="/models", read_only=mount.read_only)
-    if mount.source == "cache":
-        source, kind = compose_scalar(f"planner-{unit.name}-{mount.name}"), "volume"
-    elif mount.source == "config":
-        source, kind = compose_scalar(f"./config/{mount.name}"), "bind"
-    else:
-        return None
-    return compose_devices.Volume(type=kind, source=source, target=mount.target, read_only=mount.read_only)
-
-
-def _volumes(deployment: Deployment, unit: Unit) -> tuple[compose_devices.Volume, ...]:
-    launch = unit.launch
-    found = [volume for mount in launch.mounts if (volume := _volume(deployment, unit, mount)) is not None]
-    targets = {volume.target for volume in found}
-    uses_models = launch.models_environment or any(a.kind == "models" for a in launch.argv)
-    if uses_models and "/models" not in targets:
-        found.append(compose_devices.Volume(type="bind", source=models_source(deployment), target="/models"))
-    if any(a.kind == "config" for a in launch.argv) and "/config" not in targets:
-        found.append(compose_devices.Volume(type="bind", source='"./config"', target="/config"))
-    return tuple(found)
-
-
 def _networks(deployment: Deployment, unit: Unit) -> tuple[str, ...]:
     if deployment.router is None:
         return ("edge",)
@@ -160,40 +120,18 @@ def _secrets(unit: Unit) -> tuple[str, ...]:
     return ("api_key",) if reads or any(m.source == "secret" for m in launch.mounts) else ()
 
 
-def _user(unit: Unit, volumes: tuple[compose_devices.Volume, ...]) -> str | None:
-    if any(volume.type == "bind" and not volume.read_only for volume in volumes):
-        return OWNER
-    user = (unit.image.user if unit.image else None) or _ANY_USER.get(unit.service.server)
-    return None if user is None or user in ("0", "root", "0:0") else compose_scalar(user)
-
-
-def _home(user: str | None, volumes: tuple[compose_devices.Volume, ...]) -> tuple[tuple[str, str], ...]:
-    """HOME where the image's own would be wrong: /tmp for a user without one, else where the cache is mounted."""
-    if user == OWNER:
-        return (("HOME", "/tmp"),)  # noqa: S108 - the container's own
-    homes = [v.target.removesuffix("/.cache") for v in volumes if v.target.endswith("/.cache")]
-    return tuple(("HOME", home) for home in homes[:1] if home != "/root")
-
-
-def _tmpfs(unit: Unit) -> tuple[str, ...]:
-    compiled = _COMPILERS.get(unit.service.server)
-    if compiled is None:
-        return ("/tmp",)  # noqa: S108 - the container's own
-    return tuple(f"{path}:exec,mode=1777" for path in ("/tmp", *compiled))  # noqa: S108
-
-
 def container(deployment: Deployment, unit: Unit, instance: Instance) -> Container:
     """One process of a unit as a container."""
     launch = unit.launch
     image, digest_unknown = _image(deployment, unit)
     entrypoint, command, capabilities = _command(unit, instance)
-    volumes = _volumes(deployment, unit)
-    if _user(unit, volumes) == OWNER:
+    volumes = volumes_of(deployment, unit)
+    if user_of(unit, volumes) == OWNER:
         # Another user cannot enter root's home: what lies there is made anew below HOME.
         volumes = tuple(volume for volume in volumes if not volume.target.startswith("/root/"))
     settings = environment(unit, FOLDERS, EVERYWHERE, Word(text=str(launch.port)))
-    user = _user(unit, volumes)
-    home = _home(user, volumes)
+    user = user_of(unit, volumes)
+    home = home_of(user, volumes)
     published = None
     if deployment.router is None:
         published = compose_devices.publish(deployment.options.bind, instance.port, f"{instance.name}")
@@ -223,7 +161,7 @@ def container(deployment: Deployment, unit: Unit, instance: Instance) -> Contain
         health=launch.health.argv or (),
         start_seconds=launch.start_seconds,
         read_only=unit.service.server not in _WRITES_ANYWHERE,
-        tmpfs=_tmpfs(unit),
+        tmpfs=tmpfs_of(unit),
         capabilities=capabilities,
     )
 
