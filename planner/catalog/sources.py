@@ -44,12 +44,17 @@ class SourceFile(NamedTuple):
 
 
 def source_files(folders: Iterable[Traversable]) -> tuple[SourceFile, ...]:
-    """Every YAML file, layer by layer, names sorted: `*.yaml` and `*/*.yaml`; files starting with a dot are ignored."""
-    return tuple(
-        SourceFile(layer, name, file)
-        for layer, folder in enumerate(folders)
-        for name, file in sorted(_yaml_below(folder), key=lambda found: found[0])
-    )
+    """Every YAML file, layer by layer, names sorted: `*.yaml` and `*/*.yaml`; files starting with a dot are ignored.
+
+    Raises CatalogError when a folder cannot be listed."""
+    found: list[SourceFile] = []
+    for layer, folder in enumerate(folders):
+        try:
+            files = sorted(_yaml_below(folder), key=lambda each: each[0])
+        except OSError as error:
+            raise CatalogError(f"{folder}: cannot be listed: {error.strerror}") from None
+        found += [SourceFile(layer, name, file) for name, file in files]
+    return tuple(found)
 
 
 def _yaml_below(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, Traversable]]:
