@@ -29,6 +29,12 @@ from planner.hardware.tree import Tree
 _LEFT_OUT = re.compile(r"etc/machine-id|usr/share/.*|proc/stat|.*/unique_id|.*serial.*|sys/firmware/dmi/.*")
 TOP = "machine"
 _MOST_PARTS = 4096  # a chain of links that is longer goes in circles
+_WANTED_LINES = {
+    "proc/self/mountinfo": (b" cgroup", b" cpuset"),
+    "proc/mounts": (b" cgroup", b" cpuset"),
+    "proc/self/mounts": (b" cgroup", b" cpuset"),
+    "proc/self/status": (b"Cpus_allowed_list:",),
+}
 _SERIAL_LINE = re.compile(rb"(?im)^(serial|hardware serial)\s*:.*$")
 
 
@@ -36,19 +42,25 @@ def write_capture(path: str | Path, tree: Tree, hardware: Hardware, driver: Driv
     """Writes a .tar.gz of the files read, with NVML's answers, the bandwidth, and what the running kernel said. Raises
     ProbeError when it cannot be written."""
     files, links = collect(tree)
+    folders = _empty_folders(tree, files, links)
     if driver.boards:
         files[NVML_FILE] = msgspec.json.encode(_without_ids(driver))
     measured = measurement_of(hardware)
     if measured is not None:
         files[SAVED_FILE] = msgspec.json.encode(measured)
-    live = Live(architecture=hardware.cpu.architecture, page_bytes=hardware.os.page_bytes)
-    files[LIVE_FILE] = msgspec.json.encode(live)
+    if tree.live:
+        live = Live(architecture=hardware.cpu.architecture, page_bytes=hardware.os.page_bytes)
+        files[LIVE_FILE] = msgspec.json.encode(live)
     buffer = io.BytesIO()
     with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
         for name, content in sorted(files.items()):
             member = tarfile.TarInfo(f"{TOP}/{name}")
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
+        for name in folders:
+            member = tarfile.TarInfo(f"{TOP}/{name}")
+            member.type, member.mode = tarfile.DIRTYPE, 0o755
+            archive.addfile(member)
         for name, target in sorted(links.items()):
             member = tarfile.TarInfo(f"{TOP}/{name}")
             member.type, member.linkname = tarfile.SYMTYPE, target
@@ -70,8 +82,31 @@ def collect(tree: Tree) -> tuple[dict[str, bytes], dict[str, str]]:
         state, content = tree.data(name) if name in tree.read_paths else ("known", b"")
         is_file = Path(tree.root, place).is_file()
         if is_file and state == "known":
-            files[place] = _SERIAL_LINE.sub(rb"\1\t: removed", content) if place == "proc/cpuinfo" else content
+            files[place] = _cleaned(place, content)
     return files, {name: target for name, target in links.items() if name not in files}
+
+
+def _cleaned(place: str, content: bytes) -> bytes:
+    """Without serial numbers, and of the mount table and the process only what the probe looks at: those name
+    servers, folders and people."""
+    if place == "proc/cpuinfo":
+        return _SERIAL_LINE.sub(rb"\1\t: removed", content)
+    wanted = _WANTED_LINES.get(place)
+    if wanted is None:
+        return content
+    return b"".join(line for line in content.splitlines(keepends=True) if any(word in line for word in wanted))
+
+
+def _empty_folders(tree: Tree, files: dict[str, bytes], links: dict[str, str]) -> list[str]:
+    """Folders whose mere existence was looked at (`cpu7` beside a read `cpu6`) and that hold no file kept here."""
+    found = set()
+    for listed in tree.listed_paths:
+        place = _follow(tree.root, listed, links)
+        for name in tree.names(listed):
+            child = Path(tree.root, place, name)
+            if child.is_dir() and not child.is_symlink() and not name.isdecimal():
+                found.add(f"{place}/{name}")
+    return sorted(name for name in found if not any(file.startswith(name + "/") for file in files))
 
 
 def _follow(root: str, name: str, links: dict[str, str]) -> str:
@@ -103,11 +138,8 @@ def _follow(root: str, name: str, links: dict[str, str]) -> str:
 
 @contextlib.contextmanager
 def opened(root: str | Path) -> Iterator[str | Path]:
-    """The folder to read: `root` itself, or the unpacked content of a capture archive. Raises ProbeError when the
-    archive is broken or reaches outside of itself."""
-    if not (Path(root).is_file() and str(root).endswith((".tar.gz", ".tgz", ".tar"))):
-        yield root
-        return
+    """The top folder of a capture archive, unpacked for a while. Raises ProbeError when the archive is broken or
+    reaches outside of itself."""
     with tempfile.TemporaryDirectory(prefix="planner-capture-") as folder:
         try:
             with tarfile.open(root) as archive:

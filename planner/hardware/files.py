@@ -103,6 +103,16 @@ def _record_types(kind: Any) -> list[Any]:
     return [found for part in getattr(kind, "__args__", ()) for found in _record_types(part)]
 
 
+def _field_names(kind: Any) -> set[str]:
+    """Names of all fields of a record and of the records in it."""
+    found: set[str] = set()
+    for field in msgspec.structs.fields(kind):
+        found.add(field.name)
+        for inner in _record_types(field.type):
+            found |= _field_names(inner)
+    return found
+
+
 def _explain(error: msgspec.ValidationError) -> str:
     """`$.cpu.cores: expected int | null, got str`, with near misses for an unknown key."""
     text = str(error)
@@ -110,7 +120,7 @@ def _explain(error: msgspec.ValidationError) -> str:
     message, place = (match[1], match[2] or "$") if match else (text, "$")
     unknown = re.search(r"unknown field `(.+)`", message)
     if unknown:
-        names = [field.name for field in msgspec.structs.fields(Hardware)]
+        names = sorted(_field_names(Hardware))
         close = near_misses(unknown[1], names)
         message = f"unknown key {unknown[1]!r}" + (f", did you mean {', '.join(close)}?" if close else "")
     return f"{place}: {message[:1].lower()}{message[1:]}"

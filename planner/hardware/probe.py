@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
 from planner.catalog.records.device import DeviceTable
 from planner.hardware import bandwidth, published
+from planner.hardware.bandwidth import Progress
 from planner.hardware.calibrations import load_calibrations
 from planner.hardware.facts import Hardware, NumaNode
 from planner.hardware.findings import Findings
@@ -18,7 +19,7 @@ from planner.hardware.nvidia import Driver
 from planner.hardware.state_folders import state_folder
 from planner.hardware.tree import Tree
 
-Progress = Callable[[str, float], None]
+ARCHIVES = (".tar.gz", ".tgz")
 
 
 def probe(
@@ -47,7 +48,7 @@ def probe(
         from planner.hardware.imports import read_imports
 
         pasted = read_imports(imports)
-    if Path(root).is_file():
+    if Path(root).is_file() and str(root).endswith(ARCHIVES):
         from planner.hardware.capture import opened
 
         with opened(root) as folder:

@@ -31,6 +31,7 @@ class Tree:
         self.live = real == "/"
         self.read_paths: set[str] = set()
         self.seen_paths: set[str] = set()  # looked for and there, without being read
+        self.listed_paths: set[str] = set()
         self._inside: dict[str, str | None] = {}
 
     def _locate(self, path: str) -> str | None:
@@ -106,6 +107,7 @@ class Tree:
     def names(self, path: str) -> tuple[str, ...]:
         """Sorted names in a folder, none when it is missing or denied."""
         place = self._locate(path)
+        self.listed_paths.add(path.lstrip("/"))
         try:
             return tuple(sorted(os.listdir(place))) if place else ()  # noqa: PTH208
         except (OSError, ValueError):
