@@ -32,7 +32,7 @@ from planner.speed.constants import SpeedConstants  # noqa: E402
 
 TARGET = ROOT / "catalog" / "speed.yaml"
 PRIORS = MEASUREMENTS / "speed_priors.yaml"
-ROW_SIGMA = 0.2  # between devices; many rows of one device share their offset
+ROW_SIGMA = 0.14  # between devices; many rows of one device share their offset
 ROBUST_SIGMA = 0.15
 FREEDOM = 4.0
 STEPS = 25
@@ -49,7 +49,8 @@ def prepared(rows: dict[str, Any]) -> dict[str, Any]:
 
 
 def subset(rows: dict[str, Any], mask: np.ndarray) -> dict[str, Any]:
-    return {name: values[mask] if isinstance(values, np.ndarray) else values for name, values in rows.items()}
+    kept = {name: values for name, values in rows.items() if name != "codes"}
+    return {name: values[mask] if isinstance(values, np.ndarray) else values for name, values in kept.items()}
 
 
 def place(constants: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
@@ -63,8 +64,10 @@ class Problem:
     """Rows of one kind (decode or prefill), the constants that they decide, and their priors."""
 
     def __init__(self, rows: dict[str, Any], base: dict[str, Any], widths: dict[str, float], kind: str) -> None:
-        self.rows, self.base, self.kind = rows, base, kind
+        self.rows, self.kind = rows, kind
         self.paths = list(widths)
+        self.made = copy.deepcopy(base)
+        self.places = [place(self.made, path) for path in self.paths]
         self.sigma = np.array([widths[path] for path in self.paths])
         self.prior = np.array([math.log(self._value(base, path)) for path in self.paths])
         self.measured = np.log(rows["decode" if kind == "decode" else "prefill"])
@@ -78,11 +81,10 @@ class Problem:
         return float(holder[key])
 
     def constants(self, theta: np.ndarray) -> dict[str, Any]:
-        made = copy.deepcopy(self.base)
-        for path, value in zip(self.paths, theta, strict=True):
-            holder, key = place(made, path)
-            holder[key] = float(math.exp(value))
-        return made
+        """The constants at `theta`; the same dictionary every time."""
+        for (holder, key), value in zip(self.places, theta, strict=True):
+            holder[key] = math.exp(value)
+        return self.made
 
     def residuals(self, theta: np.ndarray, rows: dict[str, Any] | None = None, measured: Any = None) -> np.ndarray:
         rows = self.rows if rows is None else rows
@@ -140,7 +142,7 @@ def rounded(value: Any) -> Any:
 
 def written(constants: dict[str, Any]) -> str:
     head = (
-        "# Constants of the speed model (planner/speed), written by tools/fit_speed.py from measurements/: do not edit,\n"
+        "# Constants of the speed model (planner/speed), written by tools/fit_speed.py: do not edit,\n"
         "# change measurements/speed_priors.yaml or add rows. Bandwidth shares are of the published bandwidth.\n"
     )
     return head + yaml.safe_dump(rounded(constants), sort_keys=False, width=118, allow_unicode=True)

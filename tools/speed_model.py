@@ -16,8 +16,16 @@ Array = np.ndarray
 
 def by_row(rows: Rows, key: str, table: dict[str, float]) -> Array:
     """One constant per row, looked up by a column."""
-    names, inverse = np.unique(rows[key], return_inverse=True)
+    names, inverse = _codes(rows, key)
     return np.array([table[name] for name in names])[inverse]
+
+
+def _codes(rows: Rows, key: str) -> tuple[Array, Array]:
+    """The distinct values of a column and each row's place among them, found once per set of rows."""
+    known = rows.setdefault("codes", {})
+    if key not in known:
+        known[key] = np.unique(rows[key], return_inverse=True)
+    return known[key]
 
 
 def stack_constant(rows: Rows, c: Constants, field: str, default: float = 0.0) -> Array:
@@ -29,8 +37,7 @@ def quant_factor(rows: Rows, c: Constants) -> Array:
     for device in ("gpu", "apple"):
         for quant, value in c["cores"]["quant_factors"][device].items():
             table[f"{device} {quant}"] = value
-    keys = np.char.add(np.char.add(np.where(rows["device_class"] == "apple", "apple", "gpu"), " "), rows["quant"])
-    return by_row({"key": keys}, "key", table)
+    return by_row(rows, "device_quant", table)
 
 
 def gpu_rate(rows: Rows, c: Constants) -> Array:
@@ -50,8 +57,7 @@ def cpu_rate(rows: Rows, c: Constants) -> Array:
     """Bytes per second of weights on the CPU of the row."""
     cpu = c["cpu"]
     table = {f"{isa} {quant}": rate for isa, rates in cpu["gb_per_s_per_core"].items() for quant, rate in rates.items()}
-    keys = np.char.add(np.char.add(rows["isa"], " "), rows["quant"])
-    per_core = by_row({"key": keys}, "key", table) * 1e9
+    per_core = by_row(rows, "isa_quant", table) * 1e9
     fraction = np.where(rows["hybrid"], c["several"]["split_cpu_fraction"], 1.0)
     numa = numa_factor(rows, c)
     bus = rows["host_bandwidth"] * c["stacks"]["llama.cpp-cpu"]["bus_fraction"] * fraction * numa
@@ -154,12 +160,13 @@ def decode_rate(rows: Rows, c: Constants) -> Array:
 def prefill_flops(rows: Rows, c: Constants) -> Array:
     """FLOP/s of prompt processing of one card, or of the CPU."""
     prefill = c["prefill"]
-    names, inverse = np.unique(rows["architecture"], return_inverse=True)
+    names, inverse = _codes(rows, "architecture")
     shares = np.array([_share(str(name), prefill) for name in names])[inverse]
     shares = np.where(rows["device_class"] == "apple", 1.0, shares)
     cpu = rows["kind"] == "cpu"
     rate = np.where(cpu, cpu_flops(rows, c), peak_flops(rows, c) * shares)
-    moe = np.where(cpu, prefill["cpu_moe_factor"], prefill["moe_factor"])
+    moe = np.where(rows["kind"] == "apple", prefill["apple_moe_factor"], prefill["moe_factor"])
+    moe = np.where(cpu, prefill["cpu_moe_factor"], moe)
     rate = (
         rate * np.where(rows["experts"] > 0, moe, 1.0) * np.where(rows["ik"] & cpu, c["cpu"]["ik_prefill_factor"], 1.0)
     )

@@ -196,7 +196,8 @@ def used_rows() -> list[dict[str, str]]:
 def _other_kernels(row: dict[str, str]) -> bool:
     """Rows of ik_llama.cpp where its own kernels decide: no server of the planner has them."""
     deep_cpu = row["kind"] == "cpu" and float(row["context_depth"] or 0) > 1000
-    return row["engine"] == "ik_llama.cpp" and (row["backend"] == "Vulkan" or deep_cpu)
+    gpu_experts = row["kind"] == "gpu" and row["is_moe"] == "1"
+    return row["engine"] == "ik_llama.cpp" and (row["backend"] == "Vulkan" or deep_cpu or gpu_experts)
 
 
 def device_facts(
@@ -291,6 +292,9 @@ def _columns(
         "on_cpu": min(on_cpu, dense + expert),
         "cache": shape.cache(row["kv_type"], depth, tensor),
         "state": shape.state(),
+        "device_quant": f"{'apple' if row['kind'] == 'apple' else 'gpu'} {CLASS_OF.get(row['quant'], '4bit-k')}",
+        "isa_quant": f"{isa} {CLASS_OF.get(row['quant'], '4bit-k')}",
+        "generation": architecture if row["kind"] == "apple" else "none",
         "layers": shape.layers,
         "moe_layers": shape.moe_layers,
         "experts": shape.experts,

@@ -12,8 +12,9 @@ _YEAR = re.compile(r"\b(20\d\d)\b")
 
 
 def is_old_build(engine_build: str | None, builds: Builds) -> bool:
-    """True for a llama.cpp build (`b2000`) or date (`May 2024`) before the modern ones; unknown counts as modern."""
-    if not engine_build:
+    """True for a llama.cpp build (`b2000`) or date (`May 2024`) before the modern ones; unknown counts as modern, and
+    so does `Nov 2023 or later`."""
+    if not engine_build or "or later" in engine_build:
         return False
     number = _BUILD.search(engine_build.casefold())
     if number:

@@ -102,6 +102,7 @@ class Prefill(Record, kw_only=True):
     attention_share: float
     cpu_attention_factor: float
     moe_factor: float
+    apple_moe_factor: float
     cpu_moe_factor: float
     assumed_flops_per_byte: float
     stream_fraction: float

@@ -62,7 +62,8 @@ def prefill_flops_per_s(step: Step, share: Share) -> float:
     reader, prefill = share.reader, step.constants.prefill
     moe = 1.0
     if step.expanded.shape.experts:
-        moe = prefill.cpu_moe_factor if reader.device == "cpu" else prefill.moe_factor
+        factors = {"cpu": prefill.cpu_moe_factor, "apple": prefill.apple_moe_factor, "gpu": prefill.moe_factor}
+        moe = factors[reader.device]
     factor = device_stack(step, reader).prefill_factor * moe * step.prefill_factor
     if reader.device == "cpu":
         return (reader.cores or 0.0) * step.constants.cpu.prefill_gflops_per_core[reader.isa] * 1e9 * factor
