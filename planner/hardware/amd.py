@@ -199,6 +199,13 @@ def _unique_id(tree: Tree, folder: str) -> str | None:
 def _integrated(tree: Tree, gpu: Gpu, folder: str, memory: Memory, findings: Findings, path: str) -> Gpu:
     """An APU: VRAM is a carve-out already missing from MemTotal; GTT is the part of system RAM that the GPU may map.
     Usable is their sum, but never more than the RAM that exists."""
+    if (gpu.architecture or "").startswith("gfx94"):  # MI300A: VRAM and RAM are the same HBM, counted once
+        total = memory.total_bytes
+        findings.fact(f"{path}.memory_bytes", "derived", "one HBM for CPU and GPU: MemTotal")
+        findings.fact(f"{path}.working_set_bytes", "derived", "one HBM for CPU and GPU: MemTotal")
+        return msgspec.structs.replace(
+            gpu, memory_bytes=total, working_set_bytes=total, free_bytes=memory.available_bytes, unified=True
+        )
     vram = gpu.memory_bytes or 0
     gtt = tree.integer(f"{folder}/mem_info_gtt_total")
     gtt_used = tree.integer(f"{folder}/mem_info_gtt_used") or 0

@@ -10,7 +10,7 @@ from planner.hardware.cpu import Topology
 from planner.hardware.facts import NodeKind, NumaNode
 from planner.hardware.findings import Findings
 from planner.hardware.tree import Tree, format_cpu_list, parse_integer
-from planner.units import KIB
+from planner.units import KIB, format_gib
 
 NODE_DIR = "sys/devices/system/node"
 _STALE_FACTOR = 1.1  # node files and MemTotal differ by a per cent or two: the kernel's own share
@@ -189,4 +189,6 @@ def _fill_single_memory(
     if stated is not None and (not only_possible or total_bytes <= stated * _STALE_FACTOR):
         return nodes
     findings.fact("numa_nodes.0.memory_bytes", "derived", "the only node: MemTotal of /proc/meminfo")
+    if stated is not None:
+        findings.note(f"NUMA node 0 states {format_gib(stated)}; MemTotal, {format_gib(total_bytes)}, is taken instead")
     return (msgspec.structs.replace(nodes[0], memory_bytes=total_bytes),)
