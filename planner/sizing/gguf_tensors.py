@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from planner.sizing.header import tensor_list_bytes
 from planner.sizing.records import ExpandedModel, TensorGroup
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class GgufTensors(NamedTuple):
 
 class GgufModel(NamedTuple):
     """A model as the quantizer sees it. `v_like` counts the tensors that hold values, `gqa` is heads per KV head of
-    layer 0 (0 when that layer has no attention)."""
+    layer 0 (0 when that layer has no attention), `list_bytes` the file's tensor list."""
 
     tensors: tuple[GgufTensors, ...]
     architecture: str
@@ -66,6 +67,7 @@ class GgufModel(NamedTuple):
     v_like: int
     tied: bool
     is_70b: bool
+    list_bytes: int
 
 
 def is_quantized(name: str, shape: tuple[int, ...]) -> bool:
@@ -94,6 +96,7 @@ def quantizer_view(expanded: ExpandedModel, extra: tuple[TensorGroup, ...] = ())
     numbered = [layer for group in groups for layer in group.layers]
     layers = max(numbered, default=-1) + 1
     architecture = shape.gguf_architecture or "llama"
+    uneven = architecture != "llama" or shape.heads != shape.kv_heads
     tensors = tuple(
         GgufTensors(group, category, _indexes(group, turn, category, shape.experts), turn)
         for group, category, turn in zip(groups, categories, turns, strict=True)
@@ -106,8 +109,8 @@ def quantizer_view(expanded: ExpandedModel, extra: tuple[TensorGroup, ...] = ())
         gqa=_gqa(expanded, architecture),
         v_like=sum(len(t.group.layers) or 1 for t in tensors if t.category in V_LIKE),
         tied=not any(group.name == "output.weight" for group in groups),
-        is_70b=_LAYERS_OF_70B.get(architecture) == layers
-        and (architecture != "llama" or shape.heads != shape.kv_heads),
+        is_70b=uneven and _LAYERS_OF_70B.get(architecture) == layers,
+        list_bytes=tensor_list_bytes(groups),
     )
 
 

@@ -62,22 +62,21 @@ def _entries_bytes(group: TensorGroup) -> int:
     name = len(group.name)
     if not group.layers:
         return fixed + name
-    stem = name - len("{layer}")
-    return sum(fixed + stem + len(str(layer)) for layer in group.layers)
+    digits = sum(1 if layer < 10 else len(str(layer)) for layer in group.layers)
+    return len(group.layers) * (fixed + name - len("{layer}")) + digits
 
 
-def header_bytes(groups: Iterable[TensorGroup], metadata_bytes: int) -> int:
+def header_bytes(list_bytes: int, metadata_bytes: int) -> int:
     """Everything before the tensor data."""
-    return aligned(_FIXED_BYTES + metadata_bytes + tensor_list_bytes(groups))
+    return aligned(_FIXED_BYTES + metadata_bytes + list_bytes)
 
 
-def file_bytes(groups: Iterable[QuantizedGroup], metadata_bytes: int) -> int:
-    """The whole file: header and every tensor, padded to the alignment."""
-    quantized = list(groups)
+def data_bytes(groups: Iterable[QuantizedGroup]) -> int:
+    """Every tensor, padded to the alignment."""
     data = 0
-    for item in quantized:
+    for item in groups:
         if len(item.sizes) == 1:
             data += aligned(item.sizes[0]) * item.group.count
         else:
             data += sum(aligned(size) for size in item.sizes)
-    return header_bytes([item.group for item in quantized], metadata_bytes) + data
+    return data

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from planner.errors import PlannerError
 from planner.sizing.artifact import BlockBytes, QuantizedModel
-from planner.sizing.header import file_bytes, header_bytes, tokenizer_bytes
+from planner.sizing.header import data_bytes
 from planner.sizing.identity import IdentityCache
 from planner.sizing.quantize_gguf import quantize_gguf
 from planner.sizing.quantize_hf import quantize_hf
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 QUANTIZERS: Final = ("2024", "2026")
 _results: IdentityCache[QuantizedModel] = IdentityCache(8192)
+_layers: IdentityCache[int] = IdentityCache(1024)
 _ENCODERS: Final = frozenset({Role.VISION, Role.AUDIO})
 
 
@@ -51,9 +52,10 @@ def _quantize(
     error, notes = 0.0, expanded.notes
     if quant.format == "gguf":
         publisher = recipe or quant.recipe
-        groups, made = quantize_gguf(expanded, quant.id, publisher=publisher, imatrix=imatrix, quantizer=quantizer)
-        metadata = tokenizer_bytes(shape.vocabulary_size)
-        header, artifact = header_bytes([g.group for g in groups], metadata), file_bytes(groups, metadata)
+        groups, made, header = quantize_gguf(
+            expanded, quant.id, publisher=publisher, imatrix=imatrix, quantizer=quantizer
+        )
+        artifact = header + data_bytes(groups)
         error, notes = made.error_fraction, (*notes, made.note) if made.note else notes
     else:
         if recipe is not None:
@@ -67,7 +69,11 @@ def _quantize(
 
 
 def _layer_count(expanded: ExpandedModel) -> int:
-    return max((layer for group in expanded.groups if not group.mtp for layer in group.layers), default=-1) + 1
+    return _layers.value((expanded,), (), lambda: _highest(expanded) + 1)
+
+
+def _highest(expanded: ExpandedModel) -> int:
+    return max((layer for group in expanded.groups if not group.mtp for layer in group.layers), default=-1)
 
 
 class Sums:

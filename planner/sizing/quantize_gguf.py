@@ -8,6 +8,7 @@ from planner.sizing.artifact import QuantizedGroup
 from planner.sizing.blocks import tensor_bytes
 from planner.sizing.gguf_mix import Mix, depends_on_layer, fitting, tensor_type
 from planner.sizing.gguf_tensors import EMBEDDING, OUTPUT, GgufModel, GgufTensors, quantizer_view
+from planner.sizing.header import header_bytes, tokenizer_bytes
 from planner.sizing.identity import IdentityCache
 from planner.sizing.publishers import Recipe, recipe_for
 from planner.sizing.records import Role, TensorGroup
@@ -20,14 +21,15 @@ _views: IdentityCache[GgufModel] = IdentityCache(512)
 
 def quantize_gguf(
     expanded: ExpandedModel, quant: str, *, publisher: str | None, imatrix: bool, quantizer: str
-) -> tuple[tuple[QuantizedGroup, ...], Recipe]:
-    """Type and bytes of every tensor of the GGUF file, and the recipe that was followed."""
+) -> tuple[tuple[QuantizedGroup, ...], Recipe, int]:
+    """Type and bytes of every tensor of the GGUF file, the recipe that was followed, and the bytes of the header."""
     shape = expanded.shape
     architecture = shape.gguf_architecture or "llama"
     recipe = recipe_for(quant, publisher, imatrix=imatrix, architecture=architecture, experts=shape.experts)
     mix = Mix(recipe.file_type, recipe.imatrix, quantizer == "2024")
     model = _view(expanded, separate_output=recipe.separate_output)
-    return tuple(_quantized(tensors, model, mix, recipe) for tensors in model.tensors), recipe
+    header = header_bytes(model.list_bytes, tokenizer_bytes(shape.vocabulary_size))
+    return tuple(_quantized(tensors, model, mix, recipe) for tensors in model.tensors), recipe, header
 
 
 def _view(expanded: ExpandedModel, *, separate_output: bool) -> GgufModel:

@@ -69,7 +69,8 @@ def rows(name: str) -> list[dict[str, str]]:
 
 @functools.cache
 def documents() -> dict[str, Any]:
-    return json.loads((DATA / "measured_models.json").read_text())
+    found: dict[str, Any] = json.loads((DATA / "measured_models.json").read_text())
+    return found
 
 
 def role_of(name: str) -> Role:
