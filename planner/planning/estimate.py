@@ -119,7 +119,7 @@ def forced_placement(
         )
     layers = _count(gpu_layers, shape.layers, "gpu_layers")
     experts = _count(cpu_experts, shape.moe_layers, "cpu_experts") or 0
-    if experts and not shape.moe_layers:
+    if cpu_experts not in {None, 0, "0"} and not shape.moe_layers:
         raise UsageError(f"{fitter.model.name} has no experts to keep in RAM", hint="drop cpu_experts")
     gpus = tuple(range(len(hardware.gpus)))
     if layers == 0 or not gpus:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from planner.catalog.records import Model, Quant
 from planner.planning.eligibility import Refusal, refuse_model, rejected
 from planner.planning.placement import Attempt, Site
+from planner.planning.question import Question, Triple
 from planner.planning.rank import Candidate
-from planner.planning.search import Found, Question, Triple, free_fraction
+from planner.planning.search import Found, free_fraction
 from planner.servers import SERVERS
 from planner.servers.base import ServerRoom
 from planner.sizing.records import Footprint, Part, Placement, Pool, PoolUse

@@ -7,7 +7,8 @@ from collections import Counter
 from planner.errors import NoFeasiblePlan
 from planner.planning.constraints import Constraints
 from planner.planning.placement import Attempt
-from planner.planning.search import Found, Question, Triple, miss_text
+from planner.planning.question import Question, Triple
+from planner.planning.search import Found, miss_text
 from planner.speed.records import Speed
 from planner.units import format_gib, format_rate, format_tokens
 

@@ -8,8 +8,9 @@ from planner.planning.ability import lost_doublings
 from planner.planning.constraints import Constraints
 from planner.planning.eligibility import refuse_model
 from planner.planning.plan import RowQuote
+from planner.planning.question import Question, Triple, quant_for
 from planner.planning.rank import Candidate, bound_of, explain_loss, key_of
-from planner.planning.search import Found, Question, Triple, evaluate, quant_for
+from planner.planning.search import Found, evaluate
 from planner.units import format_gib, format_rate
 
 _KINDS: dict[str, tuple[str, ...] | None] = {

@@ -22,8 +22,9 @@ from planner.planning.images import search_images
 from planner.planning.machine import after
 from planner.planning.nearest import no_plan
 from planner.planning.placement import Site
+from planner.planning.question import Question
 from planner.planning.rank import Candidate, Ranking, Targets, targets_of
-from planner.planning.search import Found, Question, search
+from planner.planning.search import Found, search
 
 if TYPE_CHECKING:
     from planner.catalog.catalog import Catalog

@@ -7,56 +7,25 @@ tried could not have won, so nothing is lost by not trying it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from planner.catalog.records import Model, Quant
-from planner.catalog.records.policy import Role
-from planner.errors import UnknownName
-from planner.planning.ability import Ability, lost_doublings
+from planner.catalog.records import Model
 from planner.planning.constraints import Constraints
-from planner.planning.eligibility import Refusal, refuse_model, refuse_quant, rejected
+from planner.planning.eligibility import Refusal
 from planner.planning.fit import Demand, Fitter
-from planner.planning.placement import KINDS, Attempt, Site, attempts
+from planner.planning.placement import Attempt, Site, attempts
 from planner.planning.plan import Rejected
-from planner.planning.rank import Candidate, Ranking, Value, bound_of, key_of
+from planner.planning.question import Question, Triple, context_of, list_triples
+from planner.planning.rank import Candidate, Ranking, Value, key_of
 from planner.servers import SERVERS
 from planner.speed.records import Speed
 from planner.units import format_gib, format_rate
 
-if TYPE_CHECKING:
-    from planner.catalog.catalog import Catalog
-
 # Runners-up that an answer carries beside the plan.
 RUNNERS_UP = 6
-
-
-class Question(NamedTuple):
-    """One service to find."""
-
-    catalog: Catalog
-    role: Role
-    site: Site
-    demand: Demand
-    native_context: bool
-    capabilities: tuple[str, ...]
-    floor: Quant | None
-    constraints: Constraints
-    ranking: Ranking
-    abilities: Mapping[str, Ability]
-    kinds: tuple[str, ...] | None = None
-
-
-class Triple(NamedTuple):
-    """A model, quant and server, with the best key that it could reach."""
-
-    bound: tuple[Value, ...]
-    model: Model
-    quant: Quant
-    server: str
-    ability: float
 
 
 class Found(NamedTuple):
@@ -66,9 +35,6 @@ class Found(NamedTuple):
     rejected: list[Rejected]
     misses: list[tuple[Triple, Attempt]]
     slow: list[tuple[Triple, Speed]]
-
-
-_NO_SOURCE = Refusal(reason_id="no-source", text="no published file is known that an allowed server could read")
 
 
 def search(question: Question) -> Found:
@@ -100,76 +66,6 @@ def _best_per_name(keys: list[tuple[tuple[Value, ...], str]], wanted: int) -> li
         if name not in best or key < best[name]:
             best[name] = key
     return sorted(best.values())[:wanted]
-
-
-def list_triples(question: Question) -> tuple[list[Triple], list[Rejected]]:
-    """Everything that may compete, best bound first, and the models and quants that may not."""
-    found: list[Triple] = []
-    losers: list[Rejected] = []
-    for model in question.catalog.models.values():
-        refusal = refuse_model(
-            model,
-            question.role,
-            question.capabilities,
-            _context_of(model, question),
-            question.constraints,
-        ) or _unsized(model, question)
-        if refusal is not None:
-            losers.append(rejected(model, refusal))
-            continue
-        offers = list(_offers(model, question))
-        if not offers:
-            losers.append(rejected(model, _NO_SOURCE))
-        for quant, server, why in offers:
-            if why is not None:
-                losers.append(rejected(model, why, quant.id, server))
-                continue
-            ability = question.abilities[model.id].doublings - lost_doublings(quant, model)
-            bound = bound_of(model, quant, server, ability, question.ranking)
-            found.append(Triple(bound, model, quant, server, ability))
-    found.sort(key=lambda triple: (triple.bound, triple.model.id, triple.quant.id, triple.server))
-    return found, losers
-
-
-def _context_of(model: Model, question: Question) -> int:
-    if question.native_context and model.context is not None:
-        return model.context.native_tokens
-    return question.demand.context_tokens
-
-
-def _unsized(model: Model, question: Question) -> Refusal | None:
-    if model.id in question.abilities:
-        return None
-    return Refusal(reason_id="unsized", text="its architecture is not known well enough to size it")
-
-
-def _offers(model: Model, question: Question) -> Iterator[tuple[Quant, str, Refusal | None]]:
-    """Quants that each allowed server can get for the model; with a reason when it may not be used."""
-    asked = question.constraints
-    for server, room in SERVERS.items():
-        if asked.server not in {None, server} or server in asked.exclude:
-            continue
-        if question.kinds is not None and not set(question.kinds) & set(KINDS[server]):
-            continue
-        offered = room.quants(model, question.site.hardware)
-        if asked.quant is not None and asked.quant not in offered:
-            offered = (asked.quant,)
-        for name in offered:
-            quant = quant_for(question.catalog, name, server)
-            if quant is not None:
-                yield quant, server, refuse_quant(quant, question.floor, asked)
-
-
-def quant_for(catalog: Catalog, name: str, server: str) -> Quant | None:
-    """The quant of that id in a format of the server; None when it has none."""
-    for form in catalog.server(server).formats:
-        try:
-            quant = catalog.quant(name, form)
-        except UnknownName:
-            continue
-        if quant.format == form:
-            return quant
-    return None
 
 
 def evaluate(triple: Triple, question: Question, found: Found) -> Iterator[Candidate]:
@@ -210,7 +106,7 @@ def evaluate(triple: Triple, question: Question, found: Found) -> Iterator[Candi
 def _demand_for(model: Model, question: Question) -> Demand:
     if not question.native_context:
         return question.demand
-    return replace(question.demand, context_tokens=_context_of(model, question))
+    return replace(question.demand, context_tokens=context_of(model, question))
 
 
 def _attempts(fitter: Fitter, triple: Triple, question: Question) -> Iterator[Attempt]:

@@ -12,10 +12,11 @@ from planner.planning.constraints import Constraints
 from planner.planning.losers import losers_of
 from planner.planning.machine import site_of
 from planner.planning.plan import Rejected
+from planner.planning.question import list_triples
 from planner.planning.rank import best_first
 from planner.planning.recommend import DEFAULT, case_of
 from planner.planning.roles import find_services
-from planner.planning.search import Found, evaluate, list_triples
+from planner.planning.search import Found, evaluate
 
 if TYPE_CHECKING:
     from planner.catalog.catalog import Catalog

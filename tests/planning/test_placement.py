@@ -56,9 +56,9 @@ def model(where: Site, size_gib: int, *, experts: bool = False) -> Callable[[Pla
         if ram_bytes:
             uses += [PoolUse(pool=name, weights_bytes=ram_bytes // len(names)) for name in names]
         whole = Footprint(
-            model="m", quant="q", server="s", file_bytes=1, tensor_bytes=1, weights_bytes=size_gib * GIB, kv_cache_bytes=0,
-            state_bytes=0, compute_bytes=0, overhead_bytes=0, bits_per_weight=4, read_bytes_per_token=1,
-            kv_bytes_per_token=0, pools=tuple(uses),
+            model="m", quant="q", server="s", file_bytes=1, tensor_bytes=1, weights_bytes=size_gib * GIB,
+            kv_cache_bytes=0, state_bytes=0, compute_bytes=0, overhead_bytes=0, bits_per_weight=4,
+            read_bytes_per_token=1, kv_bytes_per_token=0, pools=tuple(uses),
         )  # fmt: skip
         return Attempt(placement=placement, footprint=whole, missing=where.missing(whole))
 

@@ -13,10 +13,11 @@ from planner.hardware.facts import Hardware
 from planner.hardware.what_if import what_if
 from planner.planning.constraints import Constraints, constraints_from
 from planner.planning.machine import site_of
+from planner.planning.question import list_triples
 from planner.planning.rank import ORDERS, key_of
 from planner.planning.recommend import case_of
 from planner.planning.roles import Chosen, find_services
-from planner.planning.search import RUNNERS_UP, evaluate, list_triples
+from planner.planning.search import RUNNERS_UP, evaluate
 
 
 @pytest.fixture(scope="module")
