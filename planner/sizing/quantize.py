@@ -134,6 +134,8 @@ class Sums:
         embedding, lookup = outside.pop(Role.EMBEDDING, 0), outside.pop(Role.LOOKUP, 0)
         head, norms = outside.pop(Role.OUTPUT, 0), outside.pop(Role.NORM, 0)
         encoder = sum(outside.pop(role, 0) for role in _ENCODERS)
+        # A model known only as one lump has no blocks: it is read whole for every token.
+        other = sum(outside.values())
         return QuantizedModel(
             model=self.shape.id,
             quant=quant.id,
@@ -147,10 +149,10 @@ class Sums:
             mtp_bytes=self.mtp,
             embedding_bytes=embedding,
             lookup_bytes=lookup,
-            output_bytes=head + norms,
-            tied_bytes=0 if head else embedding,
+            output_bytes=head + norms + (0 if blocks else other),
+            tied_bytes=embedding if self.shape.tied_embeddings and not head else 0,
             encoder_bytes=encoder,
-            other_bytes=sum(outside.values()),
+            other_bytes=other if blocks else 0,
             role_bytes=tuple((role.value, size) for role, size in self.roles.items() if size),
             error_fraction=error,
             notes=notes,
