@@ -50,7 +50,7 @@ def volumes_of(deployment: Deployment, unit: Unit) -> tuple[Volume, ...]:
 
 
 def user_of(unit: Unit, volumes: tuple[Volume, ...]) -> str | None:
-    """The user, already quoted: the owner of what it writes, else the image's unprivileged one; None: the image decides."""
+    """The user, quoted: the owner of what it writes, else an unprivileged one; None: the image decides."""
     if any(volume.type == "bind" and not volume.read_only for volume in volumes):
         return OWNER
     user = (unit.image.user if unit.image else None) or _ANY_USER.get(unit.service.server)
