@@ -79,8 +79,11 @@ def check(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = Fa
     from planner.sizing.catalog_check import check_models
 
     catalog = load_catalog()
-    findings = (*check_models(catalog.models), *check_matrix(catalog))
-    failed = [finding for finding in findings if finding.severity == "error"]
+    of_models, of_matrix = check_models(catalog.models), check_matrix(catalog)
+    findings = [*of_models, *of_matrix]
+    failed = any(finding.severity == "error" for finding in of_models) or any(
+        finding.severity == "error" for finding in of_matrix
+    )
     if json:
         print_json({"models": len(catalog.models), "findings": msgspec.to_builtins(findings)})
     else:
