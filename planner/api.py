@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from planner.errors import UnknownName, UsageError
+from planner.errors import UsageError
 from planner.units import parse_tokens
 
 if TYPE_CHECKING:
@@ -97,25 +97,17 @@ def _model_and_quant(catalog: Catalog, model: Model | str, quant: str, server: s
     if server is not None:
         facts = catalog.server(server)
         for form in facts.formats:
-            named = _find_quant(catalog, quant, form)
+            named = catalog.find_quant(quant, form)
             if named is not None:
                 return resolved, named, facts.id
         readable = ", ".join(q.id for q in catalog.quants.values() if q.format in facts.formats and not q.rare)
         raise UsageError(f"{facts.id} cannot read {quant}", hint=f"it reads {readable}")
     for candidate in DEFAULT_SERVER_ORDER:
         for form in catalog.server(candidate).formats:
-            named = _find_quant(catalog, quant, form)
+            named = catalog.find_quant(quant, form)
             if named is not None:
                 return resolved, named, candidate
     return resolved, catalog.quant(quant), DEFAULT_SERVER_ORDER[0]
-
-
-def _find_quant(catalog: Catalog, name: str, form: str) -> Quant | None:
-    try:
-        found = catalog.quant(name, form)
-    except (UnknownName, UsageError):
-        return None
-    return found if found.format == form else None
 
 
 def _runtime(model: Model, context: int | str, parallel: int, kv_type: str | tuple[str, str], **rest: Any) -> Runtime:

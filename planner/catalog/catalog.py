@@ -105,6 +105,10 @@ class Catalog:
         return model_names.ModelIndex(self.models)
 
     @cached_property
+    def _quant_index(self) -> quant_names.QuantIndex:
+        return quant_names.QuantIndex(self.quants.values())
+
+    @cached_property
     def _device_index(self) -> device_names.DeviceIndex:
         return device_names.DeviceIndex(self.devices.values())
 
@@ -135,7 +139,11 @@ class Catalog:
         """The quant of that id or alias, case ignored; without `format`, GGUF before Hugging Face before MLX.
 
         Raises UnknownName with near misses."""
-        return quant_names.find(self.quants.values(), name, format)
+        return self._quant_index.find(name, format)
+
+    def find_quant(self, name: str, format: str) -> Quant | None:  # noqa: A002 - as in `quant`
+        """As `quant` within one format, but None for an unknown name."""
+        return self._quant_index.get(name, format)
 
     def server(self, name: str) -> ServerFacts:
         """The server of that id. Raises UnknownName."""

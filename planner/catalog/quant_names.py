@@ -26,38 +26,51 @@ def by_key(quants: Iterable[Quant]) -> Mapping[str, Quant]:
     return keyed
 
 
-def find(quants: Iterable[Quant], name: str, format: str | None = None) -> Quant:  # noqa: A002 - as in the catalog
-    """The quant of that id or alias, case ignored, in one format or in the first that has it.
+class QuantIndex:
+    """Quants by every name people use, per format; built once for a catalog."""
 
-    Raises UnknownName: near misses, and for an id of another format that format's name."""
-    asked, known = name.strip(), tuple(quants)
-    found = _named(known, asked.casefold(), format) or _grouped(known, asked.casefold(), format)
-    if found is None:
-        raise UnknownName("quant", name, _spellings(known, format), hint=_elsewhere(known, asked, format))
-    return found
+    def __init__(self, quants: Iterable[Quant]) -> None:
+        self._quants = tuple(quants)
+        self._named: dict[str, dict[str, Quant]] = {form: {} for form in FORMATS}
+        for quant in self._quants:
+            for alias in quant.aliases:
+                self._named[quant.format].setdefault(alias.casefold(), quant)
+        for quant in self._quants:
+            self._named[quant.format][quant.id.casefold()] = quant
 
+    def find(self, name: str, format: str | None = None) -> Quant:  # noqa: A002 - as in the catalog
+        """The quant of that id or alias, case ignored, in one format or in the first that has it.
 
-def _named(quants: tuple[Quant, ...], asked: str, format: str | None) -> Quant | None:  # noqa: A002
-    """By id, then by alias, format by format."""
-    for each in FORMATS if format is None else (format,):
-        inside = [quant for quant in quants if quant.format == each]
-        ids = {quant.id.casefold(): quant for quant in inside}
-        aliases = {alias.casefold(): quant for quant in inside for alias in quant.aliases}
-        if asked in ids or asked in aliases:
-            return ids.get(asked) or aliases[asked]
-    return None
+        Raises UnknownName: near misses, and for an id of another format that format's name."""
+        asked = name.strip()
+        found = self.get(asked, format)
+        if found is None:
+            hint = _elsewhere(self._quants, asked, format)
+            raise UnknownName("quant", name, _spellings(self._quants, format), hint=hint)
+        return found
 
+    def get(self, name: str, format: str | None = None) -> Quant | None:  # noqa: A002
+        """As `find`, but None for an unknown name."""
+        asked = name.strip().casefold()
+        return self._get(asked, format) or self._grouped(asked, format)
 
-def _grouped(quants: tuple[Quant, ...], asked: str, format: str | None) -> Quant | None:  # noqa: A002
-    """`AWQ-g32`: a quant with a group size of its own. What is known of the usual group size is not claimed of it."""
-    suffix = _GROUP.fullmatch(asked)
-    base = _named(quants, suffix["base"], format) if suffix else None
-    if suffix is None or base is None or base.scheme not in _GROUPED_SCHEMES:
+    def _get(self, asked: str, format: str | None) -> Quant | None:  # noqa: A002
+        for each in FORMATS if format is None else (format,):
+            found = self._named.get(each, {}).get(asked)
+            if found is not None:
+                return found
         return None
-    size = int(suffix["size"])
-    if size == base.group_size:
-        return base
-    return msgspec.structs.replace(base, id=f"{base.id}-g{size}", aliases=(), group_size=size, loss=None)
+
+    def _grouped(self, asked: str, format: str | None) -> Quant | None:  # noqa: A002
+        """`AWQ-g32`: a quant with a group size of its own. What is known of the usual one is not claimed of it."""
+        suffix = _GROUP.fullmatch(asked)
+        base = self._get(suffix["base"], format) if suffix else None
+        if suffix is None or base is None or base.scheme not in _GROUPED_SCHEMES:
+            return None
+        size = int(suffix["size"])
+        if size == base.group_size:
+            return base
+        return msgspec.structs.replace(base, id=f"{base.id}-g{size}", aliases=(), group_size=size, loss=None)
 
 
 def _spellings(quants: Iterable[Quant], format: str | None) -> list[str]:  # noqa: A002

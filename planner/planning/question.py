@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from planner.catalog.records import Model, Quant
 from planner.catalog.records.policy import Role
-from planner.errors import UnknownName
 from planner.planning.ability import Ability, lost_doublings
 from planner.planning.constraints import Constraints
 from planner.planning.eligibility import Refusal, refuse_model, refuse_quant, rejected
@@ -112,10 +111,7 @@ def _offers(model: Model, question: Question) -> Iterator[tuple[Quant, str, Refu
 def quant_for(catalog: Catalog, name: str, server: str) -> Quant | None:
     """The quant of that id in a format of the server; None when it has none."""
     for form in catalog.server(server).formats:
-        try:
-            quant = catalog.quant(name, form)
-        except UnknownName:
-            continue
-        if quant.format == form:
+        quant = catalog.find_quant(name, form)
+        if quant is not None:
             return quant
     return None
