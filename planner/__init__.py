@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         render as render,
         size as size,
         what_if as what_if,
+        why_not as why_not,
     )
     from planner.errors import NoFeasiblePlan as NoFeasiblePlan, PlannerError as PlannerError
 
@@ -37,6 +38,7 @@ _HOMES = {
     "render": "planner.api",
     "size": "planner.api",
     "what_if": "planner.api",
+    "why_not": "planner.api",
 }
 
 

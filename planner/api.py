@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from planner.catalog.catalog import Catalog
-    from planner.catalog.records import Model, Quant
+    from planner.catalog.records import Model, Quant, Workload
     from planner.hardware.facts import Hardware
-    from planner.planning.plan import Answer, Plan
+    from planner.planning.constraints import Constraints
+    from planner.planning.plan import Answer, Plan, Rejected
     from planner.rendering import Bundle
     from planner.sizing.records import Footprint, KvType, Runtime
     from planner.speed.records import Speed
@@ -234,14 +235,40 @@ def recommend(
     `constraints` are those of the command as keywords (`users`, `context`, `model`, `quant`, ...).
     Raises NoFeasiblePlan, UsageError, UnknownName.
     """
-    from planner.planning.constraints import constraints_from
     from planner.planning.recommend import recommend as decide
 
-    catalog = catalog or load_catalog()
+    return decide(hardware, *_question(catalog, workload, constraints))
+
+
+def why_not(
+    hardware: Hardware,
+    model: str,
+    workload: str = "chat",
+    *,
+    catalog: Catalog | None = None,
+    **constraints: Any,
+) -> tuple[Rejected, ...]:
+    """What became of each way to run `model`, the best that fits first; empty when it is the plan.
+
+    Raises as `recommend`.
+    """
+    from planner.planning.why_not import why_not as explain
+
+    known, wanted, limits = _question(catalog, workload, constraints)
+    return explain(hardware, known, wanted, model, limits)
+
+
+def _question(
+    catalog: Catalog | None, workload: str, constraints: dict[str, Any]
+) -> tuple[Catalog, Workload, Constraints]:
+    """Catalog (with the person's own matrix), workload and constraints, resolved."""
+    from planner.planning.constraints import constraints_from
+
+    known = catalog or load_catalog()
     matrix = constraints.pop("matrix", None)
     if matrix is not None:
-        catalog = catalog.with_matrix(Path(matrix))
-    return decide(hardware, catalog, catalog.workload(workload), constraints_from(catalog, constraints))
+        known = known.with_matrix(Path(matrix))
+    return known, known.workload(workload), constraints_from(known, constraints)
 
 
 def render(plan: Plan, target: str, *, catalog: Catalog | None = None, **options: Any) -> Bundle:

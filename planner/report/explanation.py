@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from planner.report.lines import bullet, heading
-from planner.units import format_gib
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from planner.catalog.records import Model
-    from planner.planning.plan import Answer
+    from planner.planning.plan import Answer, Rejected
 
 MAX_LOSERS = 25
 
@@ -43,19 +44,12 @@ def explanation_view(answer: Answer) -> Text:
     return Text("\n").join(lines)
 
 
-def why_not_view(answer: Answer, model: Model) -> Text:
-    """Why one model was not chosen: it was after all, it is a runner-up, or each of its rejections."""
-    for service in answer.plan.services:
-        if service.model == model.id:
-            return Text(f"{model.name} is the plan: {service.quant} on {service.server}")
+def why_not_view(model: Model, losses: Sequence[Rejected]) -> Text:
+    """What became of each way to run one model, the best that fits first; no loss means that it is the plan."""
+    if not losses:
+        return Text(f"{model.name} is the plan")
     lines = heading(f"Why not {model.name}")
-    for other in answer.alternatives:
-        if other.model == model.id:
-            lines += bullet(f"{other.quant} on {other.server}, {format_gib(other.total_bytes)}: {other.reason}")
-    for loser in answer.rejected:
-        if loser.model == model.id:
-            where = " ".join(part for part in (loser.quant, loser.server, loser.placement) if part)
-            lines += bullet(f"{where}: {loser.text}" if where else loser.text)
-    if len(lines) == 1:
-        lines += bullet("not a candidate for this workload")
+    for loser in losses[:MAX_LOSERS]:
+        where = " ".join(part for part in (loser.quant, loser.server, loser.placement) if part)
+        lines += bullet(f"{where}: {loser.text}" if where else loser.text)
     return Text("\n").join(lines)

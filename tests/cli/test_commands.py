@@ -156,3 +156,11 @@ def test_catalog_list_and_check() -> None:
     checked = run("catalog", "check")
     assert checked.exit_code == 0, checked.stdout[-2000:]
     assert "233 models checked, 0 errors" in checked.stdout
+
+
+def test_why_not_answers_for_any_model() -> None:
+    lost = run("recommend", *RTX_4090, "--why-not", "llama-3.1-8b-instruct")
+    assert lost.exit_code == 0
+    assert "Why not Llama-3.1-8B" in lost.stdout
+    too_big = run("recommend", *RTX_4090, "--why-not", "deepseek-v3.1")
+    assert "GiB" in too_big.stdout

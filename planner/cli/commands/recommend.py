@@ -1,7 +1,7 @@
 """`planner recommend`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,10 @@ from planner.cli.command import command
 from planner.cli.options import MachineOptions, PlanningOptions
 from planner.cli.output import print_json, print_view, say, write_file
 from planner.cli.state import save_last_plan
+
+if TYPE_CHECKING:
+    from planner.catalog.catalog import Catalog
+    from planner.hardware.facts import Hardware
 
 
 @command
@@ -27,6 +31,9 @@ def recommend(
 
     catalog = load_catalog()
     hardware = machine.resolve(catalog)
+    if why_not is not None:
+        answer_why_not(catalog, hardware, planning, why_not, as_json=json)
+        return
     answer = decide(hardware, planning.workload or "chat", catalog=catalog, **planning.keywords())
     document = plan_json(answer.plan)
     save_last_plan(document)
@@ -38,12 +45,26 @@ def recommend(
 
         print_json({"answer": msgspec.to_builtins(answer)})
         return
-    from planner.report.explanation import explanation_view, why_not_view
+    from planner.report.explanation import explanation_view
     from planner.report.recommendation import recommendation_view
 
-    if why_not is not None:
-        print_view(why_not_view(answer, catalog.model(why_not)))
-        return
     print_view(recommendation_view(answer, top=top, plan_file=save))
     if explain:
         print_view(explanation_view(answer))
+
+
+def answer_why_not(
+    catalog: "Catalog", hardware: "Hardware", planning: PlanningOptions, name: str, *, as_json: bool
+) -> None:
+    """Every way to run one model on this machine, and why each lost."""
+    from planner.api import why_not
+    from planner.report.explanation import why_not_view
+
+    model = catalog.model(name)
+    losses = why_not(hardware, model.id, planning.workload or "chat", catalog=catalog, **planning.keywords())
+    if as_json:
+        import msgspec
+
+        print_json({"model": model.id, "rejected": msgspec.to_builtins(losses)})
+    else:
+        print_view(why_not_view(model, losses))
