@@ -150,6 +150,7 @@ def _gqa(expanded: ExpandedModel, architecture: str) -> int:
         return 0
     if any(cache.mla for cache in attention):
         return shape.heads
-    if not shape.kv_heads:
-        return 0
-    return shape.heads // shape.kv_heads
+    # The quantizer looks at block 0 alone, whose window may have KV heads of its own number.
+    first = next((cache for cache in attention if cache.kind == "window" and 0 in cache.layers), None)
+    kv_heads = first.heads if first is not None and first.heads > 1 else shape.kv_heads
+    return shape.heads // kv_heads if kv_heads else 0
