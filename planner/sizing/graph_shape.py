@@ -16,7 +16,8 @@ _KEPT_ARCHITECTURES_WITHOUT_WINDOW: Final = frozenset({"phi3"})
 class GraphShape(NamedTuple):
     """Widths in elements. `latent` and `rope` are those of latent attention (0 without it), `dense` is 0 when no layer
     has a dense feed-forward, `inner` and `conv` the widths of a recurrent layer and of its convolution, `state` its
-    elements per slot."""
+    elements per slot. `gated`: feed-forwards have a gate; `expert_inner` is the width that experts work on, `looked_up`
+    that of a token's per-layer inputs; `row_beside_experts`: a gate or a scaled input lies beside the experts."""
 
     hidden: int
     vocabulary: int
@@ -36,8 +37,26 @@ class GraphShape(NamedTuple):
     window: int | None
     has_full: bool
     has_attention: bool
+    gated: bool
+    expert_inner: int
+    sixth_row: bool
+    row_beside_experts: bool
+    indexed: bool
+
+    @property
+    def is_encoder(self) -> bool:
+        """No layer keeps anything: attention is over the batch itself."""
+        return not self.has_attention and self.recurrent == "none"
+
+    looked_up: int
 
 
+_GATES: Final = ("ffn_gate.weight", "ffn_gate_exps.weight", "ffn_gate_up_exps.weight")
+# Architectures that keep a sixth row of the hidden state: attention and feed-forward side by side on one normalized
+# input (cohere2), norms after the sum (bert).
+_SIXTH_ROW: Final = frozenset({"cohere2", "command-r", "bert"})
+# Experts that scale a copy of their input.
+_SCALED_EXPERT_INPUT: Final = frozenset({"llama4"})
 _shapes: IdentityCache[GraphShape] = IdentityCache(1024)
 
 
@@ -72,6 +91,13 @@ def _graph_shape(expanded: ExpandedModel) -> GraphShape:
         window=windows[0] if windows and not ignored else None,
         has_full=ignored or any(cache.kind == "full" for cache in attention),
         has_attention=bool(attention),
+        gated=_is_gated(expanded),
+        expert_inner=_row(expanded, "ffn_up_exps.weight", 0) or shape.hidden_size,
+        sixth_row=shape.gguf_architecture in _SIXTH_ROW,
+        row_beside_experts=shape.gguf_architecture in _SCALED_EXPERT_INPUT
+        or bool(_row(expanded, "attn_gate.weight", 0)),
+        indexed=any(cache.indexer_width for cache in attention),
+        looked_up=_row(expanded, "per_layer_token_embd.weight", 0),
     )
 
 
@@ -80,6 +106,14 @@ def _widest(expanded: ExpandedModel, role: Role) -> int:
     return max(
         (g.shape[0] for g in expanded.groups if g.role is role and "ffn_down" in g.name and not g.mtp), default=0
     )
+
+
+def _is_gated(expanded: ExpandedModel) -> bool:
+    """Whether feed-forwards have a gate: a tensor of its own, or the half of a doubled `ffn_up`."""
+    if any(name in group.name for group in expanded.groups for name in _GATES):
+        return True
+    doubled = 2 * _row(expanded, "ffn_down.weight", 0)
+    return bool(doubled) and _row(expanded, "ffn_up.weight", 1) == doubled
 
 
 def _row(expanded: ExpandedModel, name: str, axis: int) -> int:

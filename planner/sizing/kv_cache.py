@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from msgspec.structs import replace
+
 from planner.errors import PlannerError
 from planner.sizing.blocks import BLOCKS, row_bytes
 from planner.sizing.kv_pages import paged_caches
@@ -78,7 +80,14 @@ def layer_caches(
     if allocation.policy == "mlx":
         return tuple(_mlx(cache, runtime) for cache in expanded.caches)
     cells = llama_cells(runtime)
-    return tuple(_llama(cache, runtime, cells, expanded.shape.gguf_architecture) for cache in expanded.caches)
+    caches = expanded.caches if runtime.flash_attention else _padded_values(expanded.caches)
+    return tuple(_llama(cache, runtime, cells, expanded.shape.gguf_architecture) for cache in caches)
+
+
+def _padded_values(caches: tuple[LayerCache, ...]) -> tuple[LayerCache, ...]:
+    """Without flash attention llama.cpp keeps values transposed, every layer's as wide as the widest."""
+    widest = max((cache.v_width for cache in caches), default=0)
+    return tuple(replace(cache, v_width=widest) if 0 < cache.v_width < widest else cache for cache in caches)
 
 
 def _llama(cache: LayerCache, runtime: Runtime, cells: Cells, architecture: str | None) -> LayerBytes:
@@ -88,8 +97,7 @@ def _llama(cache: LayerCache, runtime: Runtime, cells: Cells, architecture: str 
     _check_llama_types(cache, runtime)
     per_cell = row_bytes(runtime.kv_type.k.upper(), cache.k_width) if cache.k_width else 0
     per_cell += row_bytes(runtime.kv_type.v.upper(), cache.v_width) if cache.v_width else 0
-    # The indexer's keys are kept beside the latent, in 16 bit (deepseek32 graph); not measured.
-    per_cell += 2 * cache.indexer_width
+    per_cell += _index_bytes(cache, runtime)
     count = cells.per_sequence
     windowed = cache.kind == "window" and cache.window is not None and architecture != "phi3"
     if windowed and cache.window is not None:
@@ -97,6 +105,15 @@ def _llama(cache: LayerCache, runtime: Runtime, cells: Cells, architecture: str 
     count = -(-count // cache.compress)
     growing = 0.0 if windowed else per_cell / cache.compress
     return LayerBytes(cache.layers, cells.streams * count * per_cell, 0, growing)
+
+
+def _index_bytes(cache: LayerCache, runtime: Runtime) -> int:
+    """An indexer's keys per cell, in the cache's types. Beside ordinary attention its cache has a value half too, which
+    nothing fills (logged by build 11669 for glm-dsa and minimax-m3)."""
+    if not cache.indexer_width:
+        return 0
+    types = (runtime.kv_type.k,) if cache.mla else (runtime.kv_type.k, runtime.kv_type.v)
+    return sum(row_bytes(name.upper(), cache.indexer_width) for name in types)
 
 
 def _check_llama_types(cache: LayerCache, runtime: Runtime) -> None:
