@@ -15,7 +15,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("planner.sizing",),
     ("planner.speed",),
     ("planner.servers",),
-    ("planner.planning",),
+    ("planner.planning", "planner.bench.records"),
     ("planner.rendering", "planner.report", "planner.bench", "planner.fleet"),
     ("planner.api",),
     ("planner.cli",),

@@ -3,6 +3,7 @@
 import typer
 
 from planner import __version__
+from planner.cli.commands.bench import bench
 from planner.cli.commands.catalog import app as catalog_app
 from planner.cli.commands.estimate import estimate
 from planner.cli.commands.probe import probe
@@ -46,6 +47,7 @@ app.command()(recommend)
 app.command()(size)
 app.command()(estimate)
 app.command()(render)
+app.command()(bench)
 app.add_typer(catalog_app, name="catalog")
 
 
