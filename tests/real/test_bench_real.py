@@ -1,0 +1,79 @@
+"""What `planner bench` measures from outside is what llama-server measures inside."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+
+import planner
+from planner.bench.connection import Client
+from planner.bench.endpoint import parse_endpoint
+from planner.bench.run import Questions, bench
+from tests.real.random_gguf import write_random_gguf
+from tests.real.test_starts import free_port
+
+pytestmark = pytest.mark.tools
+
+READY_SECONDS = 60.0
+# HTTP, JSON and the scheduler stand between: 5 % of a 10 ms token and of a prompt of seconds. The server divides N
+# tokens by N - 1 steps of decoding: 0.5 % of it at 200 tokens.
+TOLERANCE = 0.05
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a llama-server with a random model of 240 MB and two slots."""
+    program = shutil.which("llama-server")
+    assert program, "llama-server is missing: run .ci/run, or `python tools/real_tools.py` and put it on PATH"
+    folder = tmp_path_factory.mktemp("bench")
+    model = write_random_gguf(folder / "random-F16.gguf")
+    port = free_port()
+    command = [program, "-m", str(model), "--port", str(port), "-c", "4096", "-np", "2", "-ngl", "0"]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_ready(process, url)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        model.unlink()
+
+
+def wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
+    client, deadline = Client(parse_endpoint(url)), time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"the server exited with {process.returncode}"
+        try:
+            if client.get("/health").status == 200:
+                return
+        except planner.PlannerError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError("the server was not ready in time")
+
+
+def test_rates_agree_with_the_servers_own(served: str) -> None:
+    machine = planner.what_if(cores=2, ram="16GiB", ram_bandwidth="20GB/s")
+    questions = Questions(concurrency=(1, 2), prompt_tokens=300, output_tokens=200, rounds=2)
+    result = bench(served, planner.load_catalog(), questions, hardware=machine)
+    assert result.served.server == "llama-server"
+    assert (result.model, result.quant) == ("random-f16", "F16")
+    one, two = result.levels
+    assert one.server is not None
+    assert one.cached_tokens == 0
+    assert one.prompt_tokens == pytest.approx(300, rel=0.05)
+    assert (one.output_tokens, one.tokens_counted) == (200, "usage")
+    assert one.inter_token_s is not None
+    assert one.inter_token_s.count > 2 * 180  # nearly all: control tokens have no text
+    assert one.decode_tokens_per_s == pytest.approx(one.server.decode_tokens_per_s, rel=TOLERANCE)
+    assert one.prefill_tokens_per_s == pytest.approx(one.server.prefill_tokens_per_s, rel=TOLERANCE)
+    assert two.aggregate_tokens_per_s > one.aggregate_tokens_per_s * 0.5
+    assert two.requests == 4
+    assert result.calibration is not None
+    assert result.calibration.engine == "llama.cpp-cpu"
