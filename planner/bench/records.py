@@ -59,7 +59,8 @@ class Figure(Record, kw_only=True):
 class Level(Record, kw_only=True):
     """What so many users at once got. Rates per user are medians over requests; `aggregate_tokens_per_s` is output
     tokens of all over the time from the first request to the last token; `tokens_counted` says whether tokens are
-    the server's count or streamed events; `inter_token_s` is between events."""
+    the server's count or streamed events; `inter_token_s` is between events; `decode_spread` is the fastest request's
+    rate over the slowest one's."""
 
     concurrency: int
     requests: int
@@ -71,6 +72,7 @@ class Level(Record, kw_only=True):
     ttft_s: Distribution
     inter_token_s: Distribution | None = None
     decode_tokens_per_s: float | None = None
+    decode_spread: float | None = None
     prefill_tokens_per_s: float | None = None
     aggregate_tokens_per_s: float
     server: ServerTimings | None = None

@@ -24,6 +24,7 @@ from planner.hardware.facts import Hardware
 from planner.planning.plan import Plan
 
 WARM_UP_TOKENS = 8
+STEADY_SPREAD = 1.25  # repeats on an idle host lie within a few percent of each other
 Progress = Callable[[str, float], None]
 
 
@@ -234,6 +235,9 @@ def _remarks(session: _Session, levels: Sequence[Level]) -> list[str]:
     short = [level for level in levels if level.output_tokens < session.questions.output_tokens * 0.9]
     if short:
         said.append(f"answers ended early, after {short[0].output_tokens} tokens: rates are less certain")
+    unsteady = max((level.decode_spread or 1.0 for level in levels), default=1.0)
+    if unsteady > STEADY_SPREAD:
+        said.append(f"unsteady: the fastest request decoded {unsteady:.1f} x as fast as the slowest: is the host busy?")
     slots, most = session.served.slots, max(level.concurrency for level in levels)
     if slots is not None and most > slots:
         said.append(f"the server works on {slots} requests at once: of {most} users {most - slots} wait")

@@ -35,6 +35,12 @@ def median(values: Iterable[float | None]) -> float | None:
     return percentile(known, 0.5) if known else None
 
 
+def spread(values: Iterable[float | None]) -> float | None:
+    """The largest of what is known over the smallest; None for fewer than two."""
+    known = [value for value in values if value]
+    return max(known) / min(known) if len(known) > 1 else None
+
+
 def level_of(samples: Sequence[Sample], concurrency: int, *, failed: int, server: ServerTimings | None) -> Level:
     """One level from at least one sample. Raises ValueError without any."""
     ttft = distribution(sample.ttft_s for sample in samples)
@@ -53,6 +59,7 @@ def level_of(samples: Sequence[Sample], concurrency: int, *, failed: int, server
         ttft_s=ttft,
         inter_token_s=distribution(gap for sample in samples for gap in sample.gaps_s),
         decode_tokens_per_s=median(sample.decode_tokens_per_s for sample in samples),
+        decode_spread=spread(sample.decode_tokens_per_s for sample in samples),
         prefill_tokens_per_s=median(sample.prefill_tokens_per_s for sample in samples),
         aggregate_tokens_per_s=sum(sample.output_tokens for sample in samples) / spent_s,
         server=server,

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from planner.report.lines import bullet, heading
+from planner.report.lines import WIDTH, bullet, clipped, heading
 from planner.units import format_rate
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _COLOURS = {"inside": "green", "below": "red", "above": "yellow"}
 
 def bench_view(result: Bench) -> RenderableType:
     """Levels, the server's own figures, the comparison, and what to know."""
-    parts: list[RenderableType] = [*heading(_title(result)), _levels(result)]
+    parts: list[RenderableType] = [*heading(clipped(_title(result), WIDTH)), _levels(result)]
     own = [line for level in result.levels for line in _own(level)]
     if own:
         parts += [Text(), *heading("The server's own figures"), *own]
@@ -40,7 +40,7 @@ def _title(result: Bench) -> str:
     server = " ".join(part for part in (served.server or "an unknown server", served.build) if part)
     first = result.levels[0]
     prompt = "unknown" if first.prompt_tokens is None else first.prompt_tokens
-    return f"{model} on {server}: prompts of {prompt}, answers of {first.output_tokens} tokens"
+    return f"{model} on {server}: {prompt} tokens in, {first.output_tokens} out"
 
 
 def _levels(result: Bench) -> Table:

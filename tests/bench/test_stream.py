@@ -69,6 +69,7 @@ def test_a_level_by_hand():
     level = level_of([sample(), sample(arrivals=(14.0, 15.0, 15.5, 16.0))], 2, failed=1, server=None)
     assert level.aggregate_tokens_per_s == pytest.approx(8 / 6.0)
     assert level.decode_tokens_per_s == pytest.approx(1.5)
+    assert level.decode_spread == pytest.approx(1.0)
     assert (level.ttft_s.p50, level.ttft_s.p90) == pytest.approx((3.0, 3.8))
     assert level.inter_token_s is not None
     assert level.inter_token_s.count == 6
