@@ -5,19 +5,25 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-# Short common words: one token each in most vocabularies, so that a length in words says something of tokens.
+# Common words of four letters: one token each in most vocabularies and the same number in one of letters or bytes, so
+# that a length in words says the length in tokens.
 _TEXT = """
-apple arm art baby back ball band bank base bath bear bed bell bird board boat body bone book bottle bowl box boy
-branch bread bridge brother bus cake camp car card cat chair child church city class clock cloth cloud coat coin
-corn cow cup day desk dog door dress drink dust ear earth egg eye face farm father field film fire fish floor
-flower foot forest fork frame friend fruit game garden gate girl glass gold grass ground group hair hand hat head
-heart hill home horse house ice iron island jacket job king kitchen knee lake land leaf leg letter light line
-lion list lock map market meal milk mind moon morning mother mountain mouth music nail name neck night nose note
-ocean oil page paper park part path pen piece plane plant plate pocket point pool queen rain ring river road rock
-roof room root rope salt sand school sea seat seed shape ship shirt shoe shop silver sister skin sky snow soap
-song soup space spoon spring square stage star stone store storm street sugar sun table tail tea team tent
-ticket tiger time tool tooth top tower town toy train tree truck uncle village voice wall war watch water wave
-way week wheel wind window wine wing winter wolf woman wood wool word work world year yard
+acid army aunt babe baby back bait ball band bank barn base bath beam bean bear beef bell belt bike bill bird
+bite boat body bolt bomb bond bone book boot bowl bull bush cafe cage cake calf camp card cave cell chef chin
+chip city clay club coal coat code coin cook copy cord core corn crew crop crow cube curb cure dart data dawn
+deal deck deer desk diet dirt dish dock doll dome door dose dove drum duck dune dusk dust duty echo edge exit
+face fact fair fall fame fang farm feet file film fire fish fist flag flea flow foam fold folk food foot fork
+fort fuel fund fuse game gate gift girl goal goat gold gown gulf hair hall hand harp hawk head heap herb herd
+hero hill hint hole holy home hood hook hose host hour hull idea inch iron jail joke jury king kite knee knot
+lace lake lamb lamp land lane lawn leaf lens limb lime line lion list loaf loan lock loop lord lung maid mall
+mask mast maze meal menu mice mile milk mind mint mist mode mole monk moon moss moth myth nail name neck nest
+node noon nose note oath oven pace pack page palm park part path peak pear pier pile pill pine pint pipe plan
+play plot plow poem poet pole pond pony pool pork port pose post pump rack raft rail rain rank reef rice ride
+ring road robe rock role roof room root rope ruin rule rush sack sail salt sand seal seat seed self ship shoe
+shop silk sink site skin skip slab sled slot snow soap soil sole song sort soul soup spot star stem step suit
+swan tail tank tape task taxi team tent tide tile time toad toll tomb tone tool tour town trap tray tree trip
+tube tune turf unit vase veil vein vest view vine volt wage wall wand ward wave week whip wind wine wing wire
+wish wolf wood wool word work yard yarn year yoke zone zoom
 """
 WORDS = tuple(_TEXT.split())
 

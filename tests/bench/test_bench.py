@@ -72,6 +72,7 @@ def test_prompts_are_random_words():
     assert one[:30] != two[:30]
     assert set(one[:30]) <= set(WORDS)
     assert len(set(WORDS)) == len(WORDS) > 200
+    assert {len(word) for word in WORDS} == {4}  # or a vocabulary of letters would give prompts of chance lengths
 
 
 @pytest.mark.parametrize("per_word", [1, 2, 6])
