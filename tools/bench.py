@@ -96,6 +96,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from tools.bench_probe import probe_cost, read_bandwidth
+
     fine = footprints()
     with tempfile.TemporaryDirectory() as folder:
         machine = str(Path(folder) / "machine.json")
@@ -106,6 +109,8 @@ def main() -> int:
                 print(f"{pair.name}: not measured, {Path(pair.other_tool).name} is not installed (pip install llmfit)")
                 continue
             fine &= measure(pair, rounds)
+    fine &= probe_cost(rounds)
+    fine &= read_bandwidth(rounds)
     return 0 if fine else 1
 
 
