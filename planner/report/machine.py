@@ -6,29 +6,37 @@ from typing import TYPE_CHECKING
 
 from rich.console import Group
 from rich.table import Table
-from rich.text import Text
 
+from planner.report.lines import bullet, columns, heading, wrapped
+from planner.report.unknowns import unknown_facts
 from planner.units import format_gb_per_s, format_gib
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text
 
     from planner.hardware.facts import Gpu, Hardware, NumaNode
 
 MAX_NOTES = 8
+DEEPER, DEEPEST = " " * 4, " " * 11
+NODE_WIDTHS = (12, 26, 11, 26)
 
 
 def machine_view(hardware: Hardware) -> RenderableType:
-    """Facts in one table each, every one with its source; unknown ones say how to learn them."""
-    parts: list[RenderableType] = [overview_table(hardware), nodes_table(hardware)]
-    if hardware.gpus:
-        parts.append(gpus_table(hardware))
-    if hardware.notes:
-        parts.append(Text("Notes", style="bold"))
-        parts += [Text(f"  - {note}") for note in hardware.notes[:MAX_NOTES]]
-        if len(hardware.notes) > MAX_NOTES:
-            parts.append(Text(f"  - and {len(hardware.notes) - MAX_NOTES} more: --json"))
+    """The machine, its nodes with the GPUs on them, what is unknown and how to learn it; within 80 columns."""
+    parts: list[RenderableType] = [overview_table(hardware), *node_lines(hardware)]
+    for title, sentences in (("Unknown, and how to learn it", unknown_facts(hardware)), ("Notes", notes(hardware))):
+        if sentences:
+            parts += heading(title)
+        for sentence in sentences:
+            parts += bullet(sentence)
     return Group(*parts)
+
+
+def notes(hardware: Hardware) -> list[str]:
+    """The first few notes, and how many more there are."""
+    more = len(hardware.notes) - MAX_NOTES
+    return [*hardware.notes[:MAX_NOTES], *([f"and {more} more: --json"] if more > 0 else [])]
 
 
 def plain_table(title: str, *columns: str) -> Table:
@@ -81,21 +89,60 @@ def known(value: object) -> str:
     return "?" if value is None else str(value)
 
 
-def nodes_table(hardware: Hardware) -> RenderableType:
-    """One row per NUMA node."""
-    table = plain_table("NUMA nodes", "fact", "CPUs", "memory", "read bandwidth", "source", "distances")
+def node_lines(hardware: Hardware) -> list[Text]:
+    """Each NUMA node with its memory, its bandwidth and the GPUs that hang on it; then the GPUs of no known node."""
+    lines = heading("NUMA nodes and their GPUs" if hardware.gpus else "NUMA nodes")
     for index, node in enumerate(hardware.numa_nodes):
-        path = f"numa_nodes.{index}.bandwidth_bytes_per_s"
-        distances = " ".join(str(node.distances[key]) for key in sorted(node.distances))
-        table.add_row(
-            f"node {node.id}{'' if node.kind == 'dram' else f' {node.kind}'}",
-            cpu_ranges(node),
-            format_gib(node.memory_bytes),
-            format_gb_per_s(node.bandwidth_bytes_per_s),
-            source_of(hardware, path),
-            distances,
-        )
-    return table
+        lines += node_text(hardware, index, node)
+        for number, gpu in enumerate(hardware.gpus):
+            if gpu.numa_node == node.id:
+                lines += gpu_text(hardware, number, gpu)
+    nodes = {node.id for node in hardware.numa_nodes}
+    loose = [(number, gpu) for number, gpu in enumerate(hardware.gpus) if gpu.numa_node not in nodes]
+    if loose or not nodes:
+        lines += wrapped("node unknown")
+    for number, gpu in loose:
+        lines += gpu_text(hardware, number, gpu)
+    return lines
+
+
+def node_text(hardware: Hardware, index: int, node: NumaNode) -> list[Text]:
+    """One row, and under it the way to the other nodes."""
+    name = f"node {node.id}{'' if node.kind == 'dram' else f' {node.kind}'}"
+    rate = with_source(hardware, node.bandwidth_bytes_per_s, f"numa_nodes.{index}.bandwidth_bytes_per_s")
+    cpus = f"CPUs {cpu_ranges(node)}" if node.cpus else "no CPUs"
+    lines = [columns((name, cpus, format_gib(node.memory_bytes), f"read {rate}"), NODE_WIDTHS)]
+    if not node.allowed:
+        lines += wrapped("the cpuset forbids its memory", first=DEEPER, rest=DEEPER)
+    ways = []
+    for other in sorted(set(node.distances) - {node.id}):
+        remote = node.remote_bandwidth_bytes_per_s.get(other)
+        ways.append(f"node {other}: {node.distances[other]}{f' ({format_gb_per_s(remote)})' if remote else ''}")
+    if ways:
+        lines += wrapped(f"distance to {', '.join(ways)}", first=DEEPER, rest=DEEPER, most=2)
+    return lines
+
+
+def gpu_text(hardware: Hardware, number: int, gpu: Gpu) -> list[Text]:
+    """The name, and under it memory, bandwidth and links."""
+    free = gpu.working_set_bytes if gpu.unified else gpu.free_bytes
+    memory = "memory unknown" if gpu.memory_bytes is None else format_gib(gpu.memory_bytes)
+    if free is not None:
+        memory += f" ({format_gib(free)} {'usable' if gpu.unified else 'free'})"
+    rate = with_source(hardware, gpu.bandwidth_bytes_per_s, f"gpus.{number}.bandwidth_bytes_per_s")
+    rate = "bandwidth unknown" if gpu.bandwidth_bytes_per_s is None else rate
+    name = wrapped(f"gpu {number}  {gpu.name}", first=DEEPER, rest=DEEPEST, most=1)
+    lines = [wrapped(text, first=DEEPEST, rest=DEEPEST) for text in (f"{memory}, {rate}", link_text(gpu))]
+    return [*name, *lines[0], *lines[1]]
+
+
+def with_source(hardware: Hardware, bytes_per_s: float | None, path: str) -> str:
+    """`182 GB/s measured`, a question mark behind a doubtful one, or `unknown`."""
+    if bytes_per_s is None:
+        return "unknown"
+    fact = hardware.sources.get(path)
+    doubt = "?" if fact is not None and fact.state == "suspect" else ""
+    return f"{format_gb_per_s(bytes_per_s)} {source_of(hardware, path)}{doubt}".rstrip()
 
 
 def cpu_ranges(node: NumaNode) -> str:
@@ -111,26 +158,15 @@ def cpu_ranges(node: NumaNode) -> str:
     return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges)
 
 
-def gpus_table(hardware: Hardware) -> RenderableType:
-    """One row per GPU: memory, bandwidth, link, node."""
-    table = plain_table("GPUs", "fact", "name", "memory", "free", "bandwidth", "link", "node")
-    for index, gpu in enumerate(hardware.gpus):
-        table.add_row(
-            f"gpu {index}",
-            gpu.name,
-            format_gib(gpu.memory_bytes),
-            format_gib(gpu.working_set_bytes if gpu.unified else gpu.free_bytes),
-            format_gb_per_s(gpu.bandwidth_bytes_per_s),
-            link_text(gpu),
-            known(gpu.numa_node),
-        )
-    return table
-
-
 def link_text(gpu: Gpu) -> str:
-    """`PCIe 4.0 x16`, `unified`, and NVLink peers."""
-    if gpu.unified:
-        return "unified memory"
+    """`PCIe 4.0 x16 (31.5 GB/s)`, `NVLink-C2C`, `unified memory`; NVLink peers behind it."""
     link = gpu.link
-    text = "unknown" if link is None else f"{link.kind} gen {known(link.generation)} x{known(link.width)}"
-    return text + (f", NVLink to {','.join(map(str, gpu.nvlink_peers))}" if gpu.nvlink_peers else "")
+    if gpu.unified:
+        text = "unified memory"
+    elif link is None:
+        text = "link unknown"
+    else:
+        pcie = f"PCIe {known(link.generation)}.0 x{known(link.width)}"
+        text = {"pcie": pcie, "nvlink-c2c": "NVLink-C2C", "on-die": "on the die"}[link.kind]
+        text += "" if link.bytes_per_s is None else f" ({format_gb_per_s(link.bytes_per_s)})"
+    return text + (f", NVLink to gpu {', '.join(map(str, gpu.nvlink_peers))}" if gpu.nvlink_peers else "")
