@@ -13,7 +13,7 @@ from planner.planning.eligibility import Refusal, refuse_model, refuse_quant, re
 from planner.planning.fit import Demand
 from planner.planning.placement import KINDS, Site
 from planner.planning.plan import Rejected
-from planner.planning.rank import Ranking, Value, bound_of
+from planner.planning.rank import Known, Ranking, Value, bound_of
 from planner.servers import SERVERS
 
 if TYPE_CHECKING:
@@ -49,31 +49,46 @@ class Triple(NamedTuple):
 _NO_SOURCE = Refusal(reason_id="no-source", text="no published file is known that an allowed server could read")
 
 
-def list_triples(question: Question) -> tuple[list[Triple], list[Rejected]]:
-    """Everything that may compete, best bound first, and the models and quants that may not."""
-    found: list[Triple] = []
+def list_models(question: Question) -> tuple[list[Model], list[Rejected]]:
+    """The models that may compete, and why the others may not."""
+    found: list[Model] = []
     losers: list[Rejected] = []
     for model in question.catalog.models.values():
-        refusal = refuse_model(
-            model,
-            question.role,
-            question.capabilities,
-            context_of(model, question),
-            question.constraints,
-        ) or _unsized(model, question)
-        if refusal is not None:
+        context = context_of(model, question)
+        refusal = refuse_model(model, question.role, question.capabilities, context, question.constraints)
+        refusal = refusal or _unsized(model, question)
+        if refusal is None:
+            found.append(model)
+        else:
             losers.append(rejected(model, refusal))
+    return found, losers
+
+
+def triples_of(model: Model, question: Question) -> tuple[list[Triple], list[Rejected]]:
+    """The quants and servers of one model that may compete, and why the others may not."""
+    found: list[Triple] = []
+    losers: list[Rejected] = []
+    offers = list(_offers(model, question))
+    if not offers:
+        losers.append(rejected(model, _NO_SOURCE))
+    for quant, server, why in offers:
+        if why is not None:
+            losers.append(rejected(model, why, quant.id, server))
             continue
-        offers = list(_offers(model, question))
-        if not offers:
-            losers.append(rejected(model, _NO_SOURCE))
-        for quant, server, why in offers:
-            if why is not None:
-                losers.append(rejected(model, why, quant.id, server))
-                continue
-            ability = question.abilities[model.id].doublings - lost_doublings(quant, model)
-            bound = bound_of(model, quant, server, ability, question.ranking)
-            found.append(Triple(bound, model, quant, server, ability))
+        ability = question.abilities[model.id].doublings - lost_doublings(quant, model)
+        bound = bound_of(Known(model, ability, quant, server), question.ranking)
+        found.append(Triple(bound, model, quant, server, ability))
+    return found, losers
+
+
+def list_triples(question: Question) -> tuple[list[Triple], list[Rejected]]:
+    """Everything that may compete, best bound first, and what may not."""
+    models, losers = list_models(question)
+    found: list[Triple] = []
+    for model in models:
+        triples, refused = triples_of(model, question)
+        found.extend(triples)
+        losers.extend(refused)
     found.sort(key=lambda triple: (triple.bound, triple.model.id, triple.quant.id, triple.server))
     return found, losers
 

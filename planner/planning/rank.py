@@ -63,13 +63,23 @@ class Ranking(NamedTuple):
     prefer: Prefer | None = None
 
 
+class Known(NamedTuple):
+    """What is known of candidates before they are placed: the model and its ability alone, then also quant and server,
+    then also a decode rate that no placement can exceed."""
+
+    model: Model
+    ability: float
+    quant: Quant | None = None
+    server: str | None = None
+    ceiling_tokens_per_s: float | None = None
+
+
 class Level(NamedTuple):
-    """One level: less is better. `known` levels need model, quant and server only; `best` bounds the others."""
+    """One level: less is better. `bound` is the least value that anything known so far can still have."""
 
     name: str
     value: Callable[[Candidate, Ranking], Value]
-    known: bool
-    best: float = 0.0
+    bound: Callable[[Known, Ranking], Value]
 
 
 def missed(candidate: Candidate, ranking: Ranking) -> float:
@@ -111,13 +121,17 @@ def on_device(placement: Placement, device: str) -> bool:
     return placement.kind in {"gpu", "multi-gpu", "tensor-parallel", "unified"}
 
 
-def _ability_band(width: float) -> Callable[[Candidate, Ranking], Value]:
-    return lambda candidate, _: -floor(candidate.ability / width)
+def _ability_level(name: str, width: float) -> Level:
+    return Level(name, lambda c, _: -floor(c.ability / width), lambda k, _: -floor(k.ability / width))
+
+
+def _rate_band(tokens_per_s: float) -> float:
+    return -floor(SPEED_BANDS_PER_DOUBLING * log2(tokens_per_s))
 
 
 def _speed_band(candidate: Candidate, _: Ranking) -> Value:
     rate = candidate.speed.decode_tokens_per_s
-    return -floor(SPEED_BANDS_PER_DOUBLING * log2(rate.expected)) if rate else 1000.0
+    return _rate_band(rate.expected) if rate else 1000.0
 
 
 def _headroom_band(candidate: Candidate, _: Ranking) -> Value:
@@ -129,26 +143,59 @@ def _context_band(candidate: Candidate, _: Ranking) -> Value:
     return -floor(2 * log2(tokens)) if tokens else 0.0
 
 
-_NEVER = -1e9
+def _least_missed(known: Known, ranking: Ranking) -> Value:
+    """The decode target at the ceiling; the first token may come at once."""
+    target, ceiling = ranking.targets.decode_tokens_per_s, known.ceiling_tokens_per_s
+    return _steps(target / ceiling) if target is not None and ceiling is not None else 0.0
 
-_TARGETS = Level("targets", missed, known=False)
-_SERVER = Level("server", lambda c, r: server_place(c.server, r.row), known=True)
-_DEVICE = Level("device", lambda c, r: float(not on_device(c.placement, r.row.device)), known=False)
-_SHORTLIST = Level("shortlist", lambda c, r: float(c.model.id not in r.row.shortlist), known=True)
-_QUANT = Level("quant", lambda c, r: float(bool(r.row.quants) and c.quant.id not in r.row.quants), known=True)
-_QUANT_ORDER = Level("quant order", lambda c, r: quant_place(c.quant, r.row), known=True)
-_ABILITY = Level("ability", _ability_band(ABILITY_BAND), known=True)
-_FINE_ABILITY = Level("ability (fine)", _ability_band(FINE_ABILITY_BAND), known=True)
-_WIDE_ABILITY = Level("ability (wide)", _ability_band(WIDE_ABILITY_BAND), known=True)
-_SPEED = Level("speed", _speed_band, known=False, best=_NEVER)
-_HEADROOM = Level("headroom", _headroom_band, known=False, best=_NEVER)
-_CONTEXT = Level("context", _context_band, known=False, best=_NEVER)
-_SIMPLE = Level("simplicity", lambda c, _: float(SIMPLICITY.index(c.placement.kind)), known=False)
-_EXACT = Level("ability (exact)", lambda c, _: -c.ability, known=True)
+
+def _met(_: Known, __: Ranking) -> Value:
+    return 0.0
+
+
+def _any(_: Known, __: Ranking) -> Value:
+    """Below every value that a level can have."""
+    return -1e9
+
+
+_TARGETS = Level("targets", missed, _least_missed)
+_SERVER = Level(
+    "server",
+    lambda c, r: server_place(c.server, r.row),
+    lambda k, r: server_place(k.server, r.row) if k.server is not None else 0.0,
+)
+_DEVICE = Level("device", lambda c, r: float(not on_device(c.placement, r.row.device)), _met)
+_SHORTLIST = Level(
+    "shortlist",
+    lambda c, r: float(c.model.id not in r.row.shortlist),
+    lambda k, r: float(k.model.id not in r.row.shortlist),
+)
+_QUANT = Level(
+    "quant",
+    lambda c, r: float(bool(r.row.quants) and c.quant.id not in r.row.quants),
+    lambda k, r: float(k.quant is not None and bool(r.row.quants) and k.quant.id not in r.row.quants),
+)
+_QUANT_ORDER = Level(
+    "quant order",
+    lambda c, r: quant_place(c.quant, r.row),
+    lambda k, r: quant_place(k.quant, r.row) if k.quant is not None else 0.0,
+)
+_ABILITY = _ability_level("ability", ABILITY_BAND)
+_FINE_ABILITY = _ability_level("ability (fine)", FINE_ABILITY_BAND)
+_WIDE_ABILITY = _ability_level("ability (wide)", WIDE_ABILITY_BAND)
+_SPEED = Level(
+    "speed",
+    _speed_band,
+    lambda k, _: _rate_band(k.ceiling_tokens_per_s) if k.ceiling_tokens_per_s is not None else -1e9,
+)
+_HEADROOM = Level("headroom", _headroom_band, _any)
+_CONTEXT = Level("context", _context_band, _any)
+_SIMPLE = Level("simplicity", lambda c, _: float(SIMPLICITY.index(c.placement.kind)), _met)
+_EXACT = Level("ability (exact)", lambda c, _: -c.ability, lambda k, _: -k.ability)
 _NAMES = (
-    Level("name", lambda c, _: c.model.id, known=True),
-    Level("quant name", lambda c, _: c.quant.id, known=True),
-    Level("placement", lambda c, _: c.placement.text, known=False, best=_NEVER),
+    Level("name", lambda c, _: c.model.id, _any),
+    Level("quant name", lambda c, _: c.quant.id, _any),
+    Level("placement", lambda c, _: c.placement.text, _any),
 )
 
 _HOUSE = (_SHORTLIST, _TARGETS, _SERVER, _DEVICE)
@@ -168,23 +215,10 @@ def key_of(candidate: Candidate, ranking: Ranking) -> tuple[Value, ...]:
     return tuple(level.value(candidate, ranking) for level in ORDERS[ranking.prefer])
 
 
-def bound_of(model: Model, quant: Quant, server: str, ability: float, ranking: Ranking) -> tuple[Value, ...]:
-    """The best key that any placement of these three could have, up to the first level that is a name."""
-    probe = _Known(model, quant, server, ability)
+def bound_of(known: Known, ranking: Ranking) -> tuple[Value, ...]:
+    """The best key that any candidate with this known part could have, up to the first level that is a name."""
     levels = ORDERS[ranking.prefer]
-    return tuple(
-        level.value(probe, ranking) if level.known else level.best  # type: ignore[arg-type]
-        for level in levels[: len(levels) - len(_NAMES)]
-    )
-
-
-class _Known(NamedTuple):
-    """The part of a candidate that is known before it is placed."""
-
-    model: Model
-    quant: Quant
-    server: str
-    ability: float
+    return tuple([level.bound(known, ranking) for level in levels[: len(levels) - len(_NAMES)]])
 
 
 def deciding_level(winner: Candidate, loser: Candidate, ranking: Ranking) -> str:

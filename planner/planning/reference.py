@@ -9,7 +9,7 @@ from planner.planning.constraints import Constraints
 from planner.planning.eligibility import refuse_model
 from planner.planning.plan import RowQuote
 from planner.planning.question import Question, Triple, quant_for
-from planner.planning.rank import Candidate, bound_of, explain_loss, key_of
+from planner.planning.rank import Candidate, Known, bound_of, explain_loss, key_of
 from planner.planning.search import Found, evaluate
 from planner.units import format_gib, format_rate
 
@@ -84,7 +84,7 @@ def _outcome(question: Question, reference: Reference, model_id: str, quant_id: 
     if refusal is not None:
         return refusal.text
     ability = question.abilities[model_id].doublings - lost_doublings(quant, model)
-    bound = bound_of(model, quant, reference.server, ability, question.ranking)
+    bound = bound_of(Known(model, ability, quant, reference.server), question.ranking)
     found = Found([], [], [], [])
     asked = question._replace(kinds=kinds, constraints=free)
     candidates = list(evaluate(Triple(bound, model, quant, reference.server, ability), asked, found))

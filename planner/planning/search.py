@@ -16,10 +16,11 @@ from planner.catalog.records import Model
 from planner.planning.constraints import Constraints
 from planner.planning.eligibility import Refusal
 from planner.planning.fit import Demand, Fitter
+from planner.planning.frontier import Frontier
 from planner.planning.placement import Attempt, Site, attempts
 from planner.planning.plan import Rejected
-from planner.planning.question import Question, Triple, context_of, list_triples
-from planner.planning.rank import Candidate, Ranking, Value, key_of
+from planner.planning.question import Question, Triple, context_of
+from planner.planning.rank import Candidate, Value, key_of
 from planner.servers import SERVERS
 from planner.speed.records import Speed
 from planner.units import format_gib, format_rate
@@ -39,33 +40,56 @@ class Found(NamedTuple):
 
 def search(question: Question) -> Found:
     """The best candidates for one service, and why the others are none."""
-    triples, losers = list_triples(question)
-    found = Found([], losers, [], [])
-    keys: list[tuple[tuple[Value, ...], str]] = []
-    wanted = RUNNERS_UP + 1
-    for number, triple in enumerate(triples):
-        best = _best_per_name(keys, wanted)
-        if len(best) >= wanted and triple.bound > best[-1][: len(triple.bound)]:
-            found.rejected.extend(_not_tried(triples[number:], found, question))
-            break
+    frontier = Frontier(question)
+    found = Found([], frontier.losers, [], [])
+    leaders = _Leaders(question)
+    while frontier and not leaders.beat(frontier.bound):
+        triple = frontier.pop()
+        if triple is None:
+            continue
         for candidate in evaluate(triple, question, found):
             found.candidates.append(candidate)
-            keys.append((key_of(candidate, question.ranking), _name(candidate, question)))
-    found.candidates.sort(key=lambda candidate: key_of(candidate, question.ranking))
+            leaders.add(candidate)
+    _judge_too_large(frontier, question, found)
+    if found.candidates:
+        found.candidates.sort(key=lambda candidate: key_of(candidate, question.ranking))
+        found.rejected.extend(_not_tried(frontier.rest(), found, question))
     return found
 
 
-def _name(candidate: Candidate, question: Question) -> str:
-    """What counts as another runner-up: another model, or another label when only one model competes."""
-    return candidate.label if question.constraints.model else candidate.model.id
+class _Leaders:
+    """The best key of each name so far: enough of them end the search."""
+
+    def __init__(self, question: Question) -> None:
+        self._question = question
+        self._best: dict[str, tuple[Value, ...]] = {}
+        self._last: tuple[Value, ...] | None = None
+
+    def add(self, candidate: Candidate) -> None:
+        """Another model counts, or another label when only one model competes."""
+        name = candidate.label if self._question.constraints.model else candidate.model.id
+        key = key_of(candidate, self._question.ranking)
+        if name not in self._best or key < self._best[name]:
+            self._best[name] = key
+            ranked = sorted(self._best.values())
+            self._last = ranked[RUNNERS_UP] if len(ranked) > RUNNERS_UP else None
+
+    def beat(self, bound: tuple[Value, ...]) -> bool:
+        """Whether nothing with that bound can come before the last runner-up that is shown."""
+        return self._last is not None and bound > self._last[: len(bound)]
 
 
-def _best_per_name(keys: list[tuple[tuple[Value, ...], str]], wanted: int) -> list[tuple[Value, ...]]:
-    best: dict[str, tuple[Value, ...]] = {}
-    for key, name in keys:
-        if name not in best or key < best[name]:
-            best[name] = key
-    return sorted(best.values())[:wanted]
+def _judge_too_large(frontier: Frontier, question: Question, found: Found) -> None:
+    """What exceeds all memory together. Without any candidate the nearest misses are sized exactly: the least of a
+    triple lacks no more than the triple itself."""
+    memory_bytes = sum(question.site.available_bytes(pool) for pool in question.site.pools)
+    for least, triple in sorted(frontier.too_large, key=lambda entry: (entry[0], entry[1].model.id)):
+        nearest = min((attempt.missing_bytes for _, attempt in found.misses), default=None)
+        if found.candidates or (nearest is not None and least - memory_bytes > nearest):
+            text = f"needs more than {format_gib(least)}, all memory together has {format_gib(memory_bytes)}"
+            found.rejected.append(_loser(triple, "memory", text))
+        else:
+            found.candidates.extend(evaluate(triple, question, found))
 
 
 def evaluate(triple: Triple, question: Question, found: Found) -> Iterator[Candidate]:
@@ -177,24 +201,21 @@ def _loser(triple: Triple, reason_id: str, text: str, attempt: Attempt | None = 
     )
 
 
-def _not_tried(rest: list[Triple], found: Found, question: Question) -> Iterator[Rejected]:
-    """One entry per model that the search never reached: the level at which its best case loses."""
+def _not_tried(rest: list[str], found: Found, question: Question) -> Iterator[Rejected]:
+    """One entry per model that the search never sized: the level at which its best case loses."""
     seen = {candidate.model.id for candidate in found.candidates} | {loser.model for loser in found.rejected}
-    best = min(found.candidates, key=lambda candidate: key_of(candidate, question.ranking))
-    for triple in rest:
-        if triple.model.id in seen:
-            continue
-        seen.add(triple.model.id)
-        yield _loser(triple, *_bound_loss(triple, best, question.ranking))
+    best = found.candidates[0]
+    for name in rest:
+        if name not in seen:
+            reason_id, text = _bound_loss(question.catalog.models[name], best, question)
+            yield Rejected(model=name, quant=None, server=None, placement=None, reason_id=reason_id, text=text)
 
 
-def _bound_loss(triple: Triple, best: Candidate, ranking: Ranking) -> tuple[str, str]:
-    row = ranking.row
-    if row.shortlist and triple.model.id not in row.shortlist and best.model.id in row.shortlist:
+def _bound_loss(model: Model, best: Candidate, question: Question) -> tuple[str, str]:
+    row, ability = question.ranking.row, question.abilities[model.id].doublings
+    if row.shortlist and model.id not in row.shortlist and best.model.id in row.shortlist:
         return "shortlist", f"not on the shortlist of row {row.id}, where {best.model.name} fits"
-    if triple.ability < best.ability:
-        lost = best.ability - triple.ability
+    if ability < best.ability:
+        lost = best.ability - ability
         return "ability", f"at best {lost:.1f} size doublings less able than {best.model.name}, which fits"
-    if triple.server != best.server:
-        return "server", f"the row prefers {best.server}"
     return "order", f"ranked below {best.model.name} before its size was asked"

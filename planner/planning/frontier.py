@@ -1,0 +1,83 @@
+"""Everything that may still win, best possible key first. What is known of it grows only when its turn comes: a model,
+then its quants and servers, then a bound from its least bytes, and only then its exact sizes and speeds."""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+
+from planner.planning.question import Question, Triple, list_models, triples_of
+from planner.planning.rank import Known, Value, bound_of
+from planner.sizing.least import LeastBytes, least_bytes
+from planner.sizing.tensors import expand
+from planner.speed.ceiling import decode_ceiling_tokens_per_s
+
+_Entry = tuple[tuple[Value, ...], str, str, str, Triple | None]
+
+
+class Frontier:
+    """A queue of models and triples. `losers`: refused so far. `too_large`: exceed all memory of the site together,
+    with the bytes that they need at the least."""
+
+    def __init__(self, question: Question) -> None:
+        self._question = question
+        models, self.losers = list_models(question)
+        self.too_large: list[tuple[float, Triple]] = []
+        self._memory_bytes = sum(question.site.available_bytes(pool) for pool in question.site.pools)
+        self._models = {model.id: model for model in models}
+        self._tight: set[tuple[str, str, str]] = set()
+        ranking, abilities = question.ranking, question.abilities
+        self._heap: list[_Entry] = [
+            (bound_of(Known(model, abilities[model.id].doublings), ranking), model.id, "", "", None)
+            for model in models
+        ]
+        heapify(self._heap)
+
+    def __bool__(self) -> bool:
+        return bool(self._heap)
+
+    @property
+    def bound(self) -> tuple[Value, ...]:
+        """The best key that anything left can have."""
+        return self._heap[0][0]
+
+    def pop(self) -> Triple | None:
+        """The next triple to evaluate; None when the next entry only made its bound better known."""
+        _, model_id, quant_id, server, triple = heappop(self._heap)
+        if triple is None:
+            self._expand(model_id)
+            return None
+        if (model_id, quant_id, server) in self._tight:
+            return triple
+        self._tight.add((model_id, quant_id, server))
+        return self._tighten(triple)
+
+    def rest(self) -> list[str]:
+        """Ids of models that are left, best first, each once."""
+        return list(dict.fromkeys(entry[1] for entry in sorted(self._heap, key=lambda entry: entry[:4])))
+
+    def _expand(self, model_id: str) -> None:
+        triples, losers = triples_of(self._models[model_id], self._question)
+        self.losers.extend(losers)
+        for triple in triples:
+            self._push(triple)
+
+    def _tighten(self, triple: Triple) -> Triple | None:
+        """The triple itself when its bound still holds first place."""
+        shape = expand(triple.model).shape
+        least = least_bytes(shape, triple.quant)
+        if least.resident > self._memory_bytes:
+            self.too_large.append((least.resident, triple))
+            return None
+        bound = self._tight_bound(triple, least)
+        if bound <= triple.bound:
+            return triple
+        self._push(triple._replace(bound=bound))
+        return None
+
+    def _tight_bound(self, triple: Triple, least: LeastBytes) -> tuple[Value, ...]:
+        ceiling = decode_ceiling_tokens_per_s(least, self._question.site.pools)
+        known = Known(triple.model, triple.ability, triple.quant, triple.server, ceiling)
+        return bound_of(known, self._question.ranking)
+
+    def _push(self, triple: Triple) -> None:
+        heappush(self._heap, (triple.bound, triple.model.id, triple.quant.id, triple.server, triple))
