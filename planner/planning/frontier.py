@@ -27,8 +27,7 @@ class Frontier:
         self._tight: set[tuple[str, str, str]] = set()
         ranking, abilities = question.ranking, question.abilities
         self._heap: list[_Entry] = [
-            (bound_of(Known(model, abilities[model.id].doublings), ranking), model.id, "", "", None)
-            for model in models
+            (bound_of(Known(model, abilities[model.id].doublings), ranking), model.id, "", "", None) for model in models
         ]
         heapify(self._heap)
 

@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from planner.catalog.records.quant import Quant
     from planner.sizing.records import ModelShape
 
-# No recipe goes further below its nominal bits than IQ3_XS on llama-3.1-405b: 0.952 of them over the tensors read per
-# token (all models and quants of the catalog, 2026-11). A test holds it.
-LEAST_SHARE_OF_NOMINAL: Final = 0.95
+# No recipe goes further below its nominal bits than IQ3_XS: 0.947 of them on GLM-5.2, whose experts end below (all models
+# and quants of the catalog, 2026-11). A test holds it.
+LEAST_SHARE_OF_NOMINAL: Final = 0.94
 
 
 class LeastBytes(NamedTuple):

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import planner
-from planner.cli.app import app
+from planner.cli.app import build
 from planner.hardware.calibrations import load_calibrations
 from planner.hardware.files import hardware_json
 from planner.hardware.findings import Findings
@@ -22,7 +22,7 @@ SHORT = ("--concurrency", "1,2", "--prompt", "60", "--output", "5", "--rounds", 
 def run(script: Script, *arguments: str) -> Result:
     with serving(script):
         runner = CliRunner(env={"COLUMNS": "80", "NO_COLOR": "1"})
-        return runner.invoke(app, ["bench", script.url, *SHORT, *arguments])
+        return runner.invoke(build(), ["bench", script.url, *SHORT, *arguments])
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from planner.cli.app import app
+from planner.cli.app import build
 
 RTX_4090 = ["--gpu", "RTX 4090", "--ram", "64GiB", "--ram-bandwidth", "80GB/s", "--cores", "16"]
 WHAT_IFS = {
@@ -19,7 +19,7 @@ WHAT_IFS = {
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner(env={"COLUMNS": "80", "NO_COLOR": "1"}).invoke(app, list(arguments))
+    return CliRunner(env={"COLUMNS": "80", "NO_COLOR": "1"}).invoke(build(), list(arguments))
 
 
 @pytest.mark.parametrize("machine", WHAT_IFS.values(), ids=WHAT_IFS.keys())

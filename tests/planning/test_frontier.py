@@ -1,0 +1,76 @@
+"""The bounds that let the search pass over models: never above what the exact sizes and speeds say."""
+
+from __future__ import annotations
+
+import pytest
+
+from planner.catalog.catalog import Catalog
+from planner.catalog.load import load_catalog
+from planner.hardware.what_if import what_if
+from planner.planning.constraints import Constraints
+from planner.planning.frontier import Frontier
+from planner.planning.machine import site_of
+from planner.planning.rank import key_of
+from planner.planning.recommend import case_of
+from planner.planning.roles import find_services
+from planner.planning.search import Found, evaluate
+from planner.sizing.least import least_bytes
+from planner.sizing.quantize import quantize
+from planner.sizing.tensors import expand
+
+from .machines import rtx4090
+
+MACHINES = {
+    "one GPU": {"gpus": ("RTX 4090",), "ram": "64GiB", "ram_bandwidth": "80GB/s"},
+    "two GPUs": {"gpus": ("RTX 3090:2",), "ram": "128GiB", "ram_bandwidth": "150GB/s"},
+    "CPU": {"cpu": "AMD EPYC 9354", "cores": 32, "ram": "128GiB", "ram_bandwidth": "200GB/s", "numa_nodes": 2},
+    "Apple": {"apple": "M3 Max 40c 128GiB"},
+}
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return load_catalog()
+
+
+def test_least_bytes_are_below_the_exact_bytes_of_every_model_and_searched_quant(catalog: Catalog) -> None:
+    quants = [quant for quant in catalog.quants.values() if not quant.rare or quant.id == "IQ3_XS"]
+    for index, model in enumerate(catalog.models.values()):
+        if model.architecture is None:
+            continue
+        expanded = expand(model)
+        for quant in quants[index % 5 :: 5]:
+            exact, least = quantize(expanded, quant), least_bytes(expanded.shape, quant)
+            assert least.resident <= exact.weights_bytes, (model.id, quant.id)
+            assert least.expert_read + least.dense_read <= exact.read_bytes_per_token, (model.id, quant.id)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_no_candidate_beats_the_bound_under_which_it_was_taken_out(catalog: Catalog, machine: str) -> None:
+    hardware = what_if(catalog, **MACHINES[machine])  # type: ignore[arg-type]
+    for workload in ("chat", "code", "team"):
+        constraints = Constraints(prefer="speed")
+        case = case_of(hardware, catalog, catalog.workload(workload), constraints)
+        question = find_services(case, site_of(hardware, constraints)).chosen[0].question
+        frontier = Frontier(question)
+        tried = 0
+        while frontier and tried < 60:
+            bound = frontier.bound
+            triple = frontier.pop()
+            if triple is None:
+                continue
+            tried += 1
+            for candidate in evaluate(triple, question, Found([], [], [], [])):
+                assert key_of(candidate, question.ranking)[: len(bound)] >= bound
+
+
+def test_bounds_come_out_in_order(catalog: Catalog) -> None:
+    machine = rtx4090(catalog)
+    case = case_of(machine, catalog, catalog.workload("code"), Constraints())
+    question = find_services(case, site_of(machine, Constraints())).chosen[0].question
+    frontier, last = Frontier(question), None
+    while frontier:
+        bound = frontier.bound
+        assert last is None or bound >= last
+        last = bound
+        frontier.pop()
