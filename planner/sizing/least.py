@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from planner.catalog.records.quant import Quant
     from planner.sizing.records import ModelShape
 
-# No recipe goes further below its nominal bits than IQ3_XS: 0.947 of them on GLM-5.2, whose experts end below (all models
-# and quants of the catalog, 2026-11). A test holds it.
+# No recipe goes further below its nominal bits than IQ3_XS: 0.947 of them on GLM-5.2, whose experts end below (all
+# models and quants of the catalog, 2026-11). A test holds it.
 LEAST_SHARE_OF_NOMINAL: Final = 0.94
 
 
