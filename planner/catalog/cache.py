@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import logging
 import os
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
 from planner.catalog.paths import cache_folder
-
-logger = logging.getLogger("planner")
 
 
 class Parsed(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,8 +27,8 @@ def cache_file(version: str, folders: Iterable[str]) -> Path | None:
     folder = cache_folder()
     if folder is None:
         return None
-    key = hashlib.sha256("\0".join((version, *folders)).encode()).hexdigest()[:16]
-    return folder / f"catalog-{key}.msgpack"
+    key = zlib.crc32("\0".join((version, *folders)).encode())
+    return folder / f"catalog-{key:08x}.msgpack"
 
 
 def load_cache(file: Path | None) -> Parsed | None:
@@ -40,9 +37,9 @@ def load_cache(file: Path | None) -> Parsed | None:
         return None
     try:
         stored = file.read_bytes()
-        if stored[:32] != hashlib.sha256(stored[32:]).digest():
+        if stored[:4] != _checksum(stored[4:]):
             return None
-        return msgspec.msgpack.decode(stored[32:], type=Parsed)
+        return msgspec.msgpack.decode(stored[4:], type=Parsed)
     except (OSError, msgspec.DecodeError):
         return None
 
@@ -59,10 +56,21 @@ def write_cache(file: Path | None, parsed: Parsed) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
         with os.fdopen(handle, "wb") as stream:
-            stream.write(hashlib.sha256(content).digest() + content)
+            stream.write(_checksum(content) + content)
         Path(temporary).replace(file)
     except OSError as error:
-        logger.debug("catalog cache not written: %s", error)
+        _log("catalog cache not written: %s", error)
         if temporary is not None:
             with contextlib.suppress(OSError):
                 Path(temporary).unlink()
+
+
+def _checksum(content: bytes) -> bytes:
+    """Against damage, not against malice: whoever can write the cache can write the catalog."""
+    return zlib.crc32(content).to_bytes(4, "big")
+
+
+def _log(message: str, error: OSError) -> None:
+    import logging
+
+    logging.getLogger("planner").debug(message, error)

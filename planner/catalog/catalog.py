@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -120,6 +119,8 @@ class Catalog:
             content = file.read_bytes()
         except OSError as error:
             raise CatalogError(f"{file}: cannot be read: {error.strerror}") from None
+        import hashlib
+
         rows = [to_record(entry, MatrixRow, str(file)) for entry in entries(parse_yaml(content, str(file)), str(file))]
         if not rows:
             raise CatalogError(f"{file}: no rows", hint="start from catalog/decision_matrix.yaml")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -69,6 +68,8 @@ def _yaml_below(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, Tr
 
 def content_digest(contents: Iterable[tuple[SourceFile, bytes]]) -> str:
     """SHA-256 over layer, relative name and content of every file: the same from a wheel and a checkout."""
+    import hashlib
+
     digest = hashlib.sha256()
     for source, content in contents:
         digest.update(f"{source.layer}\0{source.name}\0{len(content)}\0".encode())
@@ -78,23 +79,21 @@ def content_digest(contents: Iterable[tuple[SourceFile, bytes]]) -> str:
 
 def stat_signature(sources: Iterable[SourceFile]) -> str | None:
     """Changes whenever a file or the reading code was written; None when the files are not on a disk."""
-    digest = hashlib.sha256()
+    facts: list[str] = []
     try:
         for source in sources:
             if not isinstance(source.file, Path):
                 return None
-            _add_stat(digest, f"{source.layer}\0{source.name}", source.file.stat())
+            facts.append(_written(f"{source.layer}\0{source.name}", source.file.stat()))
         for folder in (PACKAGE_FOLDER / "catalog", PACKAGE_FOLDER / "catalog" / "records"):
             with os.scandir(folder) as found:
-                for entry in sorted(found, key=lambda each: each.name):
-                    if entry.name.endswith(".py"):
-                        _add_stat(digest, entry.name, entry.stat())
+                code = sorted((entry for entry in found if entry.name.endswith(".py")), key=lambda each: each.name)
+            facts += [_written(entry.name, entry.stat()) for entry in code]
     except OSError:
         return None
-    return digest.hexdigest()
+    return "\n".join(facts)
 
 
-def _add_stat(digest: hashlib._Hash, name: str, stat: os.stat_result) -> None:
+def _written(name: str, stat: os.stat_result) -> str:
     """Inode and change time catch what size and modification time miss (installers restore old times)."""
-    facts = (name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
-    digest.update(repr(facts).encode())
+    return repr((name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino))

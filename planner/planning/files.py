@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,6 @@ import msgspec
 from planner.errors import PlannerError
 from planner.hardware.facts import FORMAT_VERSION
 from planner.planning.plan import Plan
-
-logger = logging.getLogger("planner")
 
 _UNKNOWN_FIELD = re.compile(r"unknown field `([^`]*)`")
 
@@ -61,7 +58,7 @@ def _to_plan(document: dict[str, Any], name: str, *, drop_unknown: bool) -> Plan
             path = where.strip("`").lstrip(".")
             unknown = _UNKNOWN_FIELD.search(problem)
             if drop_unknown and unknown and _drop(document, path, unknown[1]):
-                logger.warning("%s: %s.%s is not known to this planner and was left out", name, path, unknown[1])
+                _warn("%s: %s.%s is not known to this planner and was left out", name, path, unknown[1])
                 continue
             hint = "make the plan again with planner recommend --save"
             raise PlannerError(f"{name}: {path or 'the document'}: {problem}", hint=hint) from None
@@ -89,7 +86,7 @@ def _is_newer(version: object, name: str) -> bool:
             hint="make the plan again with planner recommend --save",
         )
     if minor > own_minor:
-        logger.warning("%s: format_version %s is newer than %s", name, version, FORMAT_VERSION)
+        _warn("%s: format_version %s is newer than %s", name, version, FORMAT_VERSION)
     return minor > own_minor
 
 
@@ -99,3 +96,9 @@ def _parts(version: object, name: str) -> tuple[int, int]:
     if not (major.isdigit() and (minor or "0").isdigit()):
         raise PlannerError(f"{name}: format_version: {version!r} is no version like {FORMAT_VERSION!r}")
     return int(major), int(minor or 0)
+
+
+def _warn(message: str, *details: object) -> None:
+    import logging
+
+    logging.getLogger("planner").warning(message, *details)

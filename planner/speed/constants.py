@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
+from planner import __version__
 from planner.catalog.cache import Parsed, cache_file, load_cache, write_cache
 from planner.catalog.paths import data_folder
 from planner.catalog.records.base import Record
@@ -184,17 +184,15 @@ def load_constants(path: Path | None = None) -> SpeedConstants:
     """The constants of `path` (default: the ones shipped). Raises CatalogError when the file is broken."""
     name = path.name if path else "speed.yaml"
     content = (path or data_folder("catalog") / "speed.yaml").read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    file = cache_file(__name__, (digest,)) if path is None else None
+    file = cache_file(__name__, (__version__,)) if path is None else None
     stored = load_cache(file)
-    if stored is not None and stored.digest == digest:
+    if stored is not None and stored.documents == content:
         try:
             return msgspec.msgpack.decode(stored.sections["speed"], type=SpeedConstants)
         except (KeyError, msgspec.MsgspecError):
             pass
     constants = _parse(content, name)
-    sections = {"speed": msgspec.msgpack.encode(constants)}
-    write_cache(file, Parsed(digest=digest, sections=sections, documents=b""))
+    write_cache(file, Parsed(digest="", sections={"speed": msgspec.msgpack.encode(constants)}, documents=content))
     return constants
 
 
