@@ -8,8 +8,9 @@ from heapq import heapify, heappop, heappush
 from planner.planning.question import Question, Triple, list_models, triples_of
 from planner.planning.rank import Known, Value, bound_of
 from planner.sizing.least import LeastBytes, least_bytes
+from planner.sizing.records import ModelShape
 from planner.sizing.tensors import expand
-from planner.speed.ceiling import decode_ceiling_tokens_per_s
+from planner.speed.ceiling import Ceiling
 
 _Entry = tuple[tuple[Value, ...], str, str, str, Triple | None]
 
@@ -23,6 +24,7 @@ class Frontier:
         models, self.losers = list_models(question)
         self.too_large: list[tuple[float, Triple]] = []
         self._memory_bytes = sum(question.site.available_bytes(pool) for pool in question.site.pools)
+        self._ceiling = Ceiling(question.site.hardware, question.site.pools)
         self._models = {model.id: model for model in models}
         self._tight: set[tuple[str, str, str]] = set()
         ranking, abilities = question.ranking, question.abilities
@@ -67,15 +69,22 @@ class Frontier:
         if least.resident > self._memory_bytes:
             self.too_large.append((least.resident, triple))
             return None
-        bound = self._tight_bound(triple, least)
+        bound = self._tight_bound(triple, shape, least)
         if bound <= triple.bound:
             return triple
         self._push(triple._replace(bound=bound))
         return None
 
-    def _tight_bound(self, triple: Triple, least: LeastBytes) -> tuple[Value, ...]:
-        ceiling = decode_ceiling_tokens_per_s(least, self._question.site.pools)
-        known = Known(triple.model, triple.ability, triple.quant, triple.server, ceiling)
+    def _tight_bound(self, triple: Triple, shape: ModelShape, least: LeastBytes) -> tuple[Value, ...]:
+        demand = self._question.demand
+        known = Known(
+            triple.model,
+            triple.ability,
+            triple.quant,
+            triple.server,
+            self._ceiling.decode_tokens_per_s(least),
+            self._ceiling.prefill_floor_s(shape, demand.prompt_tokens),
+        )
         return bound_of(known, self._question.ranking)
 
     def _push(self, triple: Triple) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from planner.planning.comparison import explain_loss
 from planner.planning.plan import Rejected
-from planner.planning.rank import Candidate, Ranking, explain_loss
+from planner.planning.rank import Candidate, Ranking
 
 # With one model asked for, every quant and server of it is worth a line.
 _ALL = 10**9

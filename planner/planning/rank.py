@@ -10,7 +10,6 @@ from planner.catalog.records import MatrixRow, Model, Quant, Workload
 from planner.planning.constraints import Prefer
 from planner.sizing.records import Footprint, Placement, Record
 from planner.speed.records import Speed
-from planner.units import format_rate
 
 Value = float | str
 
@@ -65,13 +64,14 @@ class Ranking(NamedTuple):
 
 class Known(NamedTuple):
     """What is known of candidates before they are placed: the model and its ability alone, then also quant and server,
-    then also a decode rate that no placement can exceed."""
+    then also a decode rate that no placement can exceed and a wait for the first token that none can undercut."""
 
     model: Model
     ability: float
     quant: Quant | None = None
     server: str | None = None
     ceiling_tokens_per_s: float | None = None
+    least_ttft_s: float | None = None
 
 
 class Level(NamedTuple):
@@ -144,9 +144,13 @@ def _context_band(candidate: Candidate, _: Ranking) -> Value:
 
 
 def _least_missed(known: Known, ranking: Ranking) -> Value:
-    """The decode target at the ceiling; the first token may come at once."""
-    target, ceiling = ranking.targets.decode_tokens_per_s, known.ceiling_tokens_per_s
-    return _steps(target / ceiling) if target is not None and ceiling is not None else 0.0
+    """The targets at the best rates that are possible; what is not bounded meets its target."""
+    targets, steps = ranking.targets, 0.0
+    if targets.decode_tokens_per_s is not None and known.ceiling_tokens_per_s is not None:
+        steps += _steps(targets.decode_tokens_per_s / known.ceiling_tokens_per_s)
+    if targets.ttft_s is not None and known.least_ttft_s is not None:
+        steps += _steps(known.least_ttft_s / targets.ttft_s)
+    return steps
 
 
 def _met(_: Known, __: Ranking) -> Value:
@@ -219,70 +223,6 @@ def bound_of(known: Known, ranking: Ranking) -> tuple[Value, ...]:
     """The best key that any candidate with this known part could have, up to the first level that is a name."""
     levels = ORDERS[ranking.prefer]
     return tuple([level.bound(known, ranking) for level in levels[: len(levels) - len(_NAMES)]])
-
-
-def deciding_level(winner: Candidate, loser: Candidate, ranking: Ranking) -> str:
-    """The first level at which two candidates differ."""
-    for level in ORDERS[ranking.prefer]:
-        if level.value(winner, ranking) != level.value(loser, ranking):
-            return level.name
-    return "name"
-
-
-def explain_loss(winner: Candidate, loser: Candidate, ranking: Ranking) -> tuple[str, str]:
-    """Why the loser stands lower: the level's name and a sentence."""
-    level = deciding_level(winner, loser, ranking).partition(" ")[0]
-    return level, _sentence(level, winner, loser, ranking)
-
-
-def missed_targets(speed: Speed, targets: Targets) -> tuple[str, ...]:
-    """A phrase for each target that is missed or cannot be judged."""
-    found = []
-    if targets.decode_tokens_per_s is not None:
-        rate = speed.decode_tokens_per_s
-        if rate is None or rate.expected < targets.decode_tokens_per_s:
-            shown = format_rate(rate.expected if rate else None)
-            found.append(f"decode {shown} tok/s, target {format_rate(targets.decode_tokens_per_s)}")
-    if targets.ttft_s is not None:
-        wait = speed.ttft_s
-        if wait is None or wait.expected > targets.ttft_s:
-            shown = "unknown" if wait is None else f"{wait.expected:.1f} s"
-            found.append(f"first token {shown}, target {targets.ttft_s:g} s")
-    return tuple(found)
-
-
-def _rate(candidate: Candidate) -> str:
-    rate = candidate.speed.decode_tokens_per_s
-    return f"{format_rate(rate.expected if rate else None)} tok/s"
-
-
-def _sentence(level: str, winner: Candidate, loser: Candidate, ranking: Ranking) -> str:
-    """The difference at one level, in words."""
-    match level:
-        case "targets":
-            return "; ".join(missed_targets(loser.speed, ranking.targets)) or "misses its targets by more"
-        case "server":
-            return f"the row prefers {winner.server} to {loser.server}"
-        case "device":
-            return f"the row wants it on the {ranking.row.device}"
-        case "shortlist":
-            return "not on the row's shortlist"
-        case "quant" if loser.quant.id in ranking.row.quants:
-            return f"the row prefers {winner.quant.id} to {loser.quant.id}"
-        case "quant":
-            return f"{loser.quant.id} is not among the row's quants"
-        case "ability":
-            return f"less able by {max(winner.ability - loser.ability, 0):.1f} size doublings, quant loss included"
-        case "speed":
-            return f"slower: {_rate(loser)} against {_rate(winner)}"
-        case "headroom":
-            return f"leaves {loser.free_fraction:.0%} free against {winner.free_fraction:.0%}"
-        case "context":
-            return f"reaches {loser.reachable_context_tokens} tokens against {winner.reachable_context_tokens}"
-        case "simplicity":
-            return f"{loser.placement.kind} is more to go wrong than {winner.placement.kind}"
-        case _:
-            return "equal in everything but the name"
 
 
 def best_first(candidates: Sequence[Candidate], ranking: Ranking) -> list[Candidate]:

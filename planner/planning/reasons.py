@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from planner.planning.ability import Ability, kl_divergence, native
+from planner.planning.comparison import explain_loss, missed_targets
 from planner.planning.machine import pool_plans
 from planner.planning.placement import Site
 from planner.planning.plan import Alternative, Reason
-from planner.planning.rank import ORDERS, Candidate, Ranking, explain_loss, key_of, missed_targets
+from planner.planning.rank import ORDERS, Candidate, Ranking, key_of
 from planner.planning.roles import Chosen, Services
 from planner.planning.search import RUNNERS_UP
 from planner.units import format_gib, format_rate

@@ -5,11 +5,12 @@ from __future__ import annotations
 from planner.catalog.records.policy import Reference
 from planner.errors import UnknownName
 from planner.planning.ability import lost_doublings
+from planner.planning.comparison import explain_loss
 from planner.planning.constraints import Constraints
 from planner.planning.eligibility import refuse_model
 from planner.planning.plan import RowQuote
 from planner.planning.question import Question, Triple, quant_for
-from planner.planning.rank import Candidate, Known, bound_of, explain_loss, key_of
+from planner.planning.rank import Candidate, Known, bound_of, key_of
 from planner.planning.search import Found, evaluate
 from planner.units import format_gib, format_rate
 

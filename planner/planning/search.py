@@ -13,6 +13,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from planner.catalog.records import Model
+from planner.planning.comparison import losing_level
 from planner.planning.constraints import Constraints
 from planner.planning.eligibility import Refusal
 from planner.planning.fit import Demand, Fitter
@@ -47,6 +48,10 @@ def search(question: Question) -> Found:
         triple = frontier.pop()
         if triple is None:
             continue
+        ahead = leaders.ahead_of(triple)
+        if ahead is not None:
+            found.rejected.append(_outranked(triple, ahead, question))
+            continue
         for candidate in evaluate(triple, question, found):
             found.candidates.append(candidate)
             leaders.add(candidate)
@@ -62,17 +67,24 @@ class _Leaders:
 
     def __init__(self, question: Question) -> None:
         self._question = question
-        self._best: dict[str, tuple[Value, ...]] = {}
+        self._best: dict[str, tuple[tuple[Value, ...], Candidate]] = {}
         self._last: tuple[Value, ...] | None = None
 
     def add(self, candidate: Candidate) -> None:
         """Another model counts, or another label when only one model competes."""
         name = candidate.label if self._question.constraints.model else candidate.model.id
         key = key_of(candidate, self._question.ranking)
-        if name not in self._best or key < self._best[name]:
-            self._best[name] = key
-            ranked = sorted(self._best.values())
+        if name not in self._best or key < self._best[name][0]:
+            self._best[name] = key, candidate
+            ranked = sorted(key for key, _ in self._best.values())
             self._last = ranked[RUNNERS_UP] if len(ranked) > RUNNERS_UP else None
+
+    def ahead_of(self, triple: Triple) -> Candidate | None:
+        """The candidate of the same model that the triple cannot come before; None while one model competes alone."""
+        if self._question.constraints.model:
+            return None
+        key, candidate = self._best.get(triple.model.id, (None, None))
+        return candidate if key is not None and triple.bound > key[: len(triple.bound)] else None
 
     def beat(self, bound: tuple[Value, ...]) -> bool:
         """Whether nothing with that bound can come before the last runner-up that is shown."""
@@ -188,6 +200,11 @@ def miss_text(attempt: Attempt) -> str:
     """What is lacking where."""
     lacks = ", ".join(f"{format_gib(count)} in {pool}" for pool, count in sorted(attempt.missing.items()))
     return f"needs {format_gib(attempt.footprint.total_bytes)} {attempt.placement.text}: {lacks} too little"
+
+
+def _outranked(triple: Triple, ahead: Candidate, question: Question) -> Rejected:
+    level = losing_level(triple.bound, ahead, question.ranking)
+    return _loser(triple, level, f"at its best it ranks below {ahead.label} by {level}")
 
 
 def _loser(triple: Triple, reason_id: str, text: str, attempt: Attempt | None = None) -> Rejected:

@@ -1,37 +1,91 @@
-"""A decode rate that no placement of a model on a machine can exceed: what the memories allow at full bandwidth."""
+"""Rates that no placement of a model on a machine can exceed: what memories and cores allow at their best."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from planner.sizing.records import Placement
+from planner.speed.constants import load_constants
+from planner.speed.devices import cpu_reader
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
+    from planner.hardware.facts import Hardware
     from planner.sizing.least import LeastBytes
-    from planner.sizing.records import Pool
+    from planner.sizing.records import ModelShape, Pool
+    from planner.speed.devices import Reader
 
-# Room for what the estimate may add to a memory's own figure: a measured calibration, a figure read below its best.
-ABOVE_BANDWIDTH: Final = 1.5
+# Room above the fitted arithmetic of a core, for factors of engines. The largest seen is 1.0 (vLLM); a test holds it.
+ABOVE_CORE_RATE: Final = 1.15
 
 
-def decode_ceiling_tokens_per_s(least: LeastBytes, pools: Iterable[Pool]) -> float | None:
-    """Tokens per second of one user when every memory is read at `ABOVE_BANDWIDTH` times its bandwidth and GPUs work
-    side by side; what GPUs cannot hold is read from RAM, experts first, since a token reads few of them. None where a
-    bandwidth that counts is not known."""
-    known = tuple(pools)
-    ram = [pool for pool in known if pool.kind == "ram"]
-    devices = [pool for pool in known if pool.kind != "ram"]
-    on_devices = sum(pool.usable_bytes for pool in devices)
-    in_ram = _read_from_ram(least, on_devices)
-    seconds = 0.0
-    for quantity, where in ((least.expert_read + least.dense_read - in_ram, devices), (in_ram, ram)):
-        if quantity <= 0:
-            continue
-        rates = [pool.bandwidth_bytes_per_s for pool in where]
-        if not rates or None in rates:
+class Ceiling:
+    """The best rates of one machine's memories and cores. Rates are None where a figure that counts is not known."""
+
+    def __init__(self, hardware: Hardware, pools: tuple[Pool, ...]) -> None:
+        self._ram = tuple(pool for pool in pools if pool.kind == "ram")
+        devices = [pool for pool in pools if pool.kind != "ram"]
+        self._device_bytes = sum(pool.usable_bytes for pool in devices)
+        self._device_rate = _sum([pool.bandwidth_bytes_per_s for pool in devices])
+        self._readers = _ram_readers(hardware, self._ram)
+        # A machine that was measured faster than predicted may be that much faster.
+        self._measured = max([1.0, *(row.measured_over_predicted for row in hardware.calibration)])
+        self._computes = () if hardware.gpus else tuple(reader for _, reader in self._readers)
+
+    def decode_tokens_per_s(self, least: LeastBytes) -> float | None:
+        """One user's tokens per second with every memory read at full bandwidth and GPUs side by side; what GPUs
+        cannot hold is read from RAM, experts first, since a token reads few of them."""
+        in_ram = _read_from_ram(least, self._device_bytes)
+        on_devices = least.expert_read + least.dense_read - in_ram
+        seconds = 0.0
+        for quantity, rate in ((on_devices, self._device_rate), (in_ram, self._ram_rate(least))):
+            if quantity <= 0:
+                continue
+            if rate is None:
+                return None
+            seconds += quantity / rate
+        return self._measured / seconds if seconds else None
+
+    def _ram_rate(self, least: LeastBytes) -> float | None:
+        """Of the ways to use RAM that hold what GPUs cannot, the fastest."""
+        needed = least.resident - self._device_bytes
+        rates = [reader.bandwidth_bytes_per_s for room_bytes, reader in self._readers if room_bytes >= needed]
+        known = [rate for rate in rates if rate is not None]
+        return max(known) if known and len(known) == len(rates) else None
+
+    def prefill_floor_s(self, shape: ModelShape, tokens: int) -> float | None:
+        """Seconds that the arithmetic of a prompt takes at the least where only the CPU computes: 2 FLOPs per parameter
+        and token over its cores at `ABOVE_CORE_RATE` times their fitted rate. None beside GPUs."""
+        constants = load_constants()
+        per_core = constants.cpu.prefill_gflops_per_core
+        factor = ABOVE_CORE_RATE * (constants.prefill.cpu_moe_factor if shape.experts else 1.0)
+        rates = [reader.cores and reader.cores * per_core[reader.isa] * 1e9 for reader in self._computes]
+        known = [rate for rate in rates if rate]
+        if not known or len(known) < len(rates):
             return None
-        seconds += quantity / (sum(rate for rate in rates if rate) * ABOVE_BANDWIDTH)
-    return 1 / seconds if seconds else None
+        return 2.0 * shape.read_parameters * tokens / (max(known) * factor)
+
+
+def _ram_readers(hardware: Hardware, ram: tuple[Pool, ...]) -> tuple[tuple[int, Reader], ...]:
+    """Every way to read RAM, with the bytes it can hold: bound to a node, or spread over all."""
+    constants = load_constants().cpu
+    nodes = tuple(node.id for node in hardware.numa_nodes if not node.memory_only)
+    ways: list[tuple[tuple[Pool, ...], Placement]] = [(ram, Placement(kind="cpu"))]
+    if len(nodes) > 1:
+        ways = [(ram, Placement(kind="cpu", numa="interleave", numa_nodes=nodes))]
+        ways += [
+            ((pool,), Placement(kind="cpu", numa="bind", numa_nodes=(pool.node,)))
+            for pool in ram
+            if pool.node is not None
+        ]
+    return tuple(
+        (sum(pool.usable_bytes for pool in pools), cpu_reader(hardware, placement, pools, constants))
+        for pools, placement in ways
+    )
+
+
+def _sum(rates: list[float | None]) -> float | None:
+    known = [rate for rate in rates if rate is not None]
+    return sum(known) if known and len(known) == len(rates) else None
 
 
 def _read_from_ram(least: LeastBytes, on_devices: int) -> float:

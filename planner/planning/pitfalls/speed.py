@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from planner.planning.comparison import missed_targets
 from planner.planning.pitfalls.view import View, uses_ram
 from planner.planning.placement import compute_nodes
 from planner.planning.plan import Warning as Pitfall
-from planner.planning.rank import missed_targets
 from planner.planning.roles import Chosen
 from planner.units import format_rate, format_tokens
 
