@@ -10,7 +10,7 @@ from planner.hardware.facts import Gpu, Memory, NumaNode
 from planner.hardware.findings import Findings
 from planner.hardware.pci import AMD, PciDisplay, read_display, read_displays, read_link
 from planner.hardware.pci_names import display_name, is_integrated_amd
-from planner.hardware.tree import Tree, parse_integer
+from planner.hardware.tree import MOST_MEMORY_BYTES, Tree, parse_integer
 from planner.units import format_gib
 
 KFD_DIR = "sys/class/kfd/kfd/topology/nodes"
@@ -115,7 +115,7 @@ def read_kfd(tree: Tree) -> tuple[KfdNode, ...]:
 def _properties(text: str | None) -> dict[str, int]:
     pairs = (line.split() for line in (text or "").splitlines())
     values = ((pair[0], parse_integer(pair[1])) for pair in pairs if len(pair) == 2)
-    return {key: value for key, value in values if value is not None}
+    return {key: value for key, value in values if value is not None and 0 <= value <= MOST_MEMORY_BYTES}
 
 
 def _cards(tree: Tree) -> list[PciDisplay]:
@@ -155,7 +155,7 @@ def _gpu_of_card(
     findings: Findings,
     path: str,
 ) -> Gpu:
-    vram, used = (tree.integer(f"{card.folder}/mem_info_vram_{name}") for name in ("total", "used"))
+    vram, used = (tree.size_bytes(f"{card.folder}/mem_info_vram_{name}") for name in ("total", "used"))
     node = parts[0] if parts else None
     gpu = Gpu(
         vendor="amd",
@@ -207,8 +207,8 @@ def _integrated(tree: Tree, gpu: Gpu, folder: str, memory: Memory, findings: Fin
             gpu, memory_bytes=total, working_set_bytes=total, free_bytes=memory.available_bytes, unified=True
         )
     vram = gpu.memory_bytes or 0
-    gtt = tree.integer(f"{folder}/mem_info_gtt_total")
-    gtt_used = tree.integer(f"{folder}/mem_info_gtt_used") or 0
+    gtt = tree.size_bytes(f"{folder}/mem_info_gtt_total")
+    gtt_used = tree.size_bytes(f"{folder}/mem_info_gtt_used") or 0
     total = memory.total_bytes + vram if memory.total_bytes else None
     working_set = min(vram + gtt, total) if gtt is not None and total is not None else None
     left = max(0, gtt - gtt_used) if gtt is not None else None

@@ -24,7 +24,7 @@ from planner.units import MIB
 
 Progress = Callable[[str, float], None]
 
-ALL_S, SINGLE_S, REMOTE_S, TOUCH_S = 0.40, 0.15, 0.15, 0.5
+ALL_S, SINGLE_S, REMOTE_S, TOUCH_S = 0.40, 0.15, 0.08, 0.5
 GOOD_RATIO = 1.25
 MOST_PASSES = 3
 BUSY_RATIO = 1.5  # sum of the threads' own rates over the headline: beyond it they hardly ever ran together
@@ -37,12 +37,13 @@ SAVED_FILE = "planner/bandwidth.json"
 
 def with_measured(
     tree: Tree, hardware: Hardware, findings: Findings, progress: Progress | None, *, numa_matrix: bool = False
-) -> Hardware:
-    """The hardware with measured bandwidths, from the cache where this machine was measured before."""
+) -> tuple[Hardware, Measurement | None]:
+    """The hardware with measured bandwidths, and the measurement: from the cache where this machine was measured
+    before."""
     cache = cache_folder()
     file = cache / f"bandwidth-{machine_key(tree, hardware)}.json" if cache else None
     measured = load_measurement(file) if file else None
-    if measured is None or (numa_matrix and not measured.remote and len(hardware.numa_nodes) > 1):
+    if measured is None or (numa_matrix and not holds_matrix(measured)):
         try:
             measured = measure(tree, hardware, progress, numa_matrix=numa_matrix)
         except (OSError, MemoryError, RuntimeError, AttributeError) as error:  # no memory, no threads, no libc
@@ -53,61 +54,45 @@ def with_measured(
     if measured is None:
         for i, _ in enumerate(hardware.numa_nodes):
             findings.unknown(f"numa_nodes.{i}.bandwidth_bytes_per_s", "could not be measured")
-        return hardware
-    return apply(hardware, measured, findings, "measured here")
+        return hardware, None
+    return apply(hardware, measured, findings), measured
 
 
-def with_saved(tree: Tree, hardware: Hardware, findings: Findings) -> Hardware:
-    """The hardware with the bandwidths that a capture holds (never on the live machine)."""
+def holds_matrix(measured: Measurement) -> bool:
+    """True when every pair of the measured nodes is in it."""
+    count = len(measured.nodes)
+    return len(measured.remote) == count * (count - 1)
+
+
+def with_saved(tree: Tree, hardware: Hardware, findings: Findings) -> tuple[Hardware, Measurement | None]:
+    """The hardware with the bandwidths that a capture holds (never on the live machine), and those."""
     content = tree.data(SAVED_FILE)[1] if not tree.live else b""
     if not content:
-        return hardware
+        return hardware, None
     try:
         measured = msgspec.json.decode(content, type=Measurement)
     except msgspec.MsgspecError:
         findings.note(f"{SAVED_FILE} of the capture is broken and left out")
-        return hardware
-    return apply(hardware, measured, findings, "measured when captured")
+        return hardware, None
+    return apply(hardware, measured, findings), measured
 
 
-def measurement_of(hardware: Hardware) -> Measurement | None:
-    """The measurement that a measured machine holds, to be kept in a capture."""
-    measured = {i for i, _ in enumerate(hardware.numa_nodes) if _is_measured(hardware, i)}
-    rates = {n.id: n.bandwidth_bytes_per_s for i, n in enumerate(hardware.numa_nodes) if i in measured}
-    known = {node: rate for node, rate in rates.items() if rate is not None}
-    if not known:
-        return None
-    upper = hardware.memory.bandwidth_upper_bytes_per_s
-    return Measurement(
-        nodes=known,
-        upper={min(known): upper} if upper else {},
-        single=hardware.memory.bandwidth_single_bytes_per_s,
-        remote={f"{n.id}>{o}": r for n in hardware.numa_nodes for o, r in n.remote_bandwidth_bytes_per_s.items()},
-        threads=hardware.cpu.cores or 0,
-    )
-
-
-def _is_measured(hardware: Hardware, index: int) -> bool:
-    fact = hardware.sources.get(f"numa_nodes.{index}.bandwidth_bytes_per_s")
-    return fact is not None and fact.source == "measured"
-
-
-def apply(hardware: Hardware, measured: Measurement, findings: Findings, when: str) -> Hardware:
+def apply(hardware: Hardware, measured: Measurement, findings: Findings) -> Hardware:
     """Puts the figures into nodes and memory, each with its source."""
-    how = f"{when}: 95th percentile of 10 ms windows, {measured.threads} threads reading (memcmp)"
+    how = f"95th percentile of 10 ms windows, {measured.threads} threads reading (memcmp)"
     state: FactState = "known" if measured.trusted else "suspect"
     nodes = []
     for i, node in enumerate(hardware.numa_nodes):
         rate = measured.nodes.get(node.id)
-        remote = {int(k.split(">")[1]): v for k, v in measured.remote.items() if k.startswith(f"{node.id}>")}
+        remote = {other: rate for (reader, other), rate in measured.pairs().items() if reader == node.id}
         if rate is not None:
             findings.fact(f"numa_nodes.{i}.bandwidth_bytes_per_s", "measured", how, state)
         if remote:
             findings.fact(f"numa_nodes.{i}.remote_bandwidth_bytes_per_s", "measured", how, state)
         nodes.append(msgspec.structs.replace(node, bandwidth_bytes_per_s=rate, remote_bandwidth_bytes_per_s=remote))
-    findings.fact("memory.bandwidth_single_bytes_per_s", "measured", f"{when}: one thread, 95th percentile of chunks")
+    findings.fact("memory.bandwidth_single_bytes_per_s", "measured", "one thread, 95th percentile of chunks")
     upper = sum(measured.upper.values()) or None
-    findings.fact("memory.bandwidth_upper_bytes_per_s", "measured", f"{when}: each thread's best chunk, summed")
+    findings.fact("memory.bandwidth_upper_bytes_per_s", "measured", "each thread's best chunk, summed")
     if measured.remark:
         findings.note(measured.remark)
     memory = msgspec.structs.replace(
@@ -119,7 +104,8 @@ def apply(hardware: Hardware, measured: Measurement, findings: Findings, when: s
 def measure(
     tree: Tree, hardware: Hardware, progress: Progress | None = None, *, numa_matrix: bool = False
 ) -> Measurement | None:
-    """Measures now; None when no CPU may be used. Takes 0.6 to 1.8 s, and 0.15 s for each remote pair."""
+    """Measures now; None when no CPU may be used. Takes 0.6 to 1.8 s, and 0.08 s for each remote pair: one for each
+    distinct distance, all of them with `numa_matrix`."""
     say = progress or (lambda _what, _done: None)
     plan = reader_plan(hardware, physical_cores(tree))
     cpus = [cpu for _, cpu in plan]
@@ -135,7 +121,7 @@ def measure(
         stolen, began = _stolen_s(tree), time.perf_counter()
         together = _read_together(plan, cpus, buffers)
         stolen = (_stolen_s(tree) - stolen) / ((time.perf_counter() - began) * len(cpus))
-        remote = _remote(hardware, plan, buffers) if numa_matrix else {}
+        remote = _remote(hardware, plan, buffers, numa_matrix)
         touched = min(buffer.touched_bytes for buffer in buffers)
     finally:
         for buffer in buffers:
@@ -220,11 +206,13 @@ def _last_level_bytes(cpu: Cpu) -> int:
     return sum(cache.size_bytes * cache.instances for cache in cpu.caches if cache.level == last)
 
 
-def _remote(hardware: Hardware, plan: list[tuple[int, int]], buffers: list[Buffer]) -> dict[str, float]:
-    """One pair of nodes for each distinct distance: the CPUs of one read what the other's touched."""
+def _remote(
+    hardware: Hardware, plan: list[tuple[int, int]], buffers: list[Buffer], numa_matrix: bool
+) -> dict[str, float]:
+    """The CPUs of one node read what the other's touched."""
     members = node_groups(plan)
     found: dict[str, float] = {}
-    for reader, owner in remote_pairs(hardware.numa_nodes, tuple(members)):
+    for reader, owner in remote_pairs(hardware.numa_nodes, tuple(members), every=numa_matrix):
         count = min(len(members[reader]), len(members[owner]))
         cpus = [plan[i][1] for i in members[reader][:count]]
         samples = read_all(cpus, [buffers[i] for i in members[owner][:count]], REMOTE_S)
@@ -234,14 +222,18 @@ def _remote(hardware: Hardware, plan: list[tuple[int, int]], buffers: list[Buffe
     return found
 
 
-def remote_pairs(nodes: tuple[NumaNode, ...], measured: tuple[int, ...]) -> list[tuple[int, int]]:
-    """(reader, memory) pairs, one for each distinct distance between measured nodes."""
-    seen: dict[int | None, tuple[int, int]] = {}
-    for node in nodes:
-        for other in measured:
-            if node.id in measured and other != node.id:
-                seen.setdefault(node.distances.get(other), (node.id, other))
-    return list(seen.values())
+def remote_pairs(
+    nodes: tuple[NumaNode, ...], measured: tuple[int, ...], *, every: bool = False
+) -> list[tuple[int, int]]:
+    """(reader, memory) pairs of measured nodes: one for each distinct distance, or `every` one."""
+    distances = {node.id: node.distances for node in nodes}
+    pairs = [(node.id, other) for node in nodes for other in measured if node.id in measured and other != node.id]
+    if every:
+        return pairs
+    firsts: dict[int | None, tuple[int, int]] = {}
+    for reader, owner in pairs:
+        firsts.setdefault(distances[reader].get(owner), (reader, owner))
+    return list(firsts.values())
 
 
 def _problems(

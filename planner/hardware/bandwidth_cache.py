@@ -24,6 +24,15 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     trusted: bool = True
     remark: str | None = None
 
+    def pairs(self) -> dict[tuple[int, int], float]:
+        """`remote` by (reader, memory); names of another form are left out."""
+        parts = {name: name.split(">") for name in self.remote}
+        return {
+            (int(ends[0]), int(ends[1])): self.remote[name]
+            for name, ends in parts.items()
+            if len(ends) == 2 and all(end.isdecimal() and len(end) < 7 for end in ends)
+        }
+
 
 def machine_key(tree: Tree, hardware: Hardware) -> str:
     """What changes the figure: the machine, its kernel, CPUs, memory and what of them may be used."""

@@ -9,7 +9,6 @@ import contextlib
 import gzip
 import io
 import os
-import re
 import tarfile
 import tempfile
 import zlib
@@ -19,38 +18,36 @@ from pathlib import Path
 import msgspec
 
 from planner.errors import ProbeError
-from planner.hardware.bandwidth import SAVED_FILE, measurement_of
+from planner.hardware.bandwidth import SAVED_FILE
+from planner.hardware.bandwidth_cache import Measurement
 from planner.hardware.capture_files import LIVE_FILE, NVML_FILE, Live
 from planner.hardware.facts import Hardware
 from planner.hardware.nvidia import Driver
+from planner.hardware.redaction import LEFT_OUT, cleaned, without_ids
 from planner.hardware.tree import Tree
 
-# Read for a cache key or because a distribution ships it: of no use elsewhere, or telling who the machine is.
-_LEFT_OUT = re.compile(r"etc/machine-id|usr/share/.*|proc/stat|.*/unique_id|.*serial.*|sys/firmware/dmi/.*")
 TOP = "machine"
 _MOST_PARTS = 4096  # a chain of links that is longer goes in circles
-_WANTED_LINES = {
-    "proc/self/mountinfo": (b" cgroup", b" cpuset"),
-    "proc/mounts": (b" cgroup", b" cpuset"),
-    "proc/self/mounts": (b" cgroup", b" cpuset"),
-    "proc/self/status": (b"Cpus_allowed_list:",),
-}
-_SERIAL_LINE = re.compile(rb"(?im)^(serial|hardware serial)\s*:.*$")
 
 
-def write_capture(path: str | Path, tree: Tree, hardware: Hardware, driver: Driver) -> None:
-    """Writes a .tar.gz of the files read, with NVML's answers, the bandwidth, and what the running kernel said. Raises
-    ProbeError when it cannot be written."""
+def write_capture(
+    path: str | Path, tree: Tree, hardware: Hardware, driver: Driver, measured: Measurement | None
+) -> None:
+    """Writes a .tar.gz of the files read, with NVML's answers, the bandwidth, and what the running kernel said; without
+    calibrations, which stay on their machine. Raises ProbeError when it cannot be written."""
+    if hardware.os.name != "linux" and tree.live:
+        raise ProbeError(
+            "--capture collects the files of a Linux machine",
+            hint="elsewhere: planner probe --save FILE; of a Mac also: sysctl -a > mac.txt, for --import",
+        )
     files, links = collect(tree)
     folders = _empty_folders(tree, files, links)
-    if driver.boards:
-        files[NVML_FILE] = msgspec.json.encode(_without_ids(driver))
-    measured = measurement_of(hardware)
+    if driver != Driver():
+        files[NVML_FILE] = msgspec.json.encode(without_ids(driver))
     if measured is not None:
         files[SAVED_FILE] = msgspec.json.encode(measured)
     if tree.live:
-        live = Live(architecture=hardware.cpu.architecture, page_bytes=hardware.os.page_bytes)
-        files[LIVE_FILE] = msgspec.json.encode(live)
+        files[LIVE_FILE] = msgspec.json.encode(_live(tree, hardware))
     buffer = io.BytesIO()
     with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
         for name, content in sorted(files.items()):
@@ -71,30 +68,27 @@ def write_capture(path: str | Path, tree: Tree, hardware: Hardware, driver: Driv
         raise ProbeError(f"{path}: {error.strerror or 'cannot be written'}") from error
 
 
+def _live(tree: Tree, hardware: Hardware) -> Live:
+    return Live(
+        architecture=hardware.cpu.architecture,
+        page_bytes=hardware.os.page_bytes,
+        allowed_cpus=tuple(sorted(os.sched_getaffinity(0))),
+        disk=hardware.disk,
+        denied_paths=tuple(sorted(tree.denied_paths)),
+    )
+
+
 def collect(tree: Tree) -> tuple[dict[str, bytes], dict[str, str]]:
     """(content by path, link target by path) of what was read; each file stands where its links lead."""
     files: dict[str, bytes] = {}
     links: dict[str, str] = {}
-    for name in sorted(tree.read_paths | tree.seen_paths):
-        if _LEFT_OUT.fullmatch(name):
+    for name in sorted(tree.contents.keys() | tree.seen_paths):
+        if LEFT_OUT.fullmatch(name):
             continue
         place = _follow(tree.root, name, links)
-        state, content = tree.data(name) if name in tree.read_paths else ("known", b"")
-        is_file = Path(tree.root, place).is_file()
-        if is_file and state == "known":
-            files[place] = _cleaned(place, content)
-    return files, {name: target for name, target in links.items() if name not in files}
-
-
-def _cleaned(place: str, content: bytes) -> bytes:
-    """Without serial numbers, and of the mount table and the process only what the probe looks at: those name
-    servers, folders and people."""
-    if place == "proc/cpuinfo":
-        return _SERIAL_LINE.sub(rb"\1\t: removed", content)
-    wanted = _WANTED_LINES.get(place)
-    if wanted is None:
-        return content
-    return b"".join(line for line in content.splitlines(keepends=True) if any(word in line for word in wanted))
+        if name in tree.contents or Path(tree.root, place).is_file():
+            files[place] = tree.contents.get(name, b"")
+    return cleaned(files, tree), {name: target for name, target in links.items() if name not in files}
 
 
 def _empty_folders(tree: Tree, files: dict[str, bytes], links: dict[str, str]) -> list[str]:
@@ -148,16 +142,3 @@ def opened(root: str | Path) -> Iterator[str | Path]:
             raise ProbeError(f"{root}: not a usable capture: {error}") from error
         inside = [entry for entry in Path(folder).iterdir() if entry.is_dir()]
         yield inside[0] if len(inside) == 1 and inside[0].name not in {"proc", "sys"} else folder
-
-
-def _without_ids(driver: Driver) -> Driver:
-    """UUIDs name the very board: they go, by number."""
-    boards = tuple(
-        msgspec.structs.replace(
-            board,
-            uuid=f"GPU-{number}",
-            slices=tuple(msgspec.structs.replace(s, uuid=f"MIG-{number}-{i}") for i, s in enumerate(board.slices)),
-        )
-        for number, board in enumerate(driver.boards)
-    )
-    return msgspec.structs.replace(driver, boards=boards)

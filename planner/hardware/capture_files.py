@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from planner.hardware.facts import Disk
 from planner.hardware.nvidia import Driver
 from planner.hardware.tree import Tree
 
@@ -12,10 +13,19 @@ LIVE_FILE = "planner/live.json"
 
 
 class Live(msgspec.Struct, frozen=True, kw_only=True):
-    """What only the running kernel could say."""
+    """What only the running kernel could say: the CPUs that affinity leaves, the models' disk, files it did not let us
+    read."""
 
     architecture: str | None = None
     page_bytes: int | None = None
+    allowed_cpus: tuple[int, ...] = ()
+    disk: Disk | None = None
+    denied_paths: tuple[str, ...] = ()
+
+
+def from_a_running_machine(tree: Tree) -> bool:
+    """True for this machine and for a capture of one, not for a bare tree of files."""
+    return tree.live or tree.exists(LIVE_FILE)
 
 
 def read_saved_live(tree: Tree) -> Live:

@@ -64,6 +64,8 @@ def _explain(cpu: Cpu, findings: Findings, from_sysfs: bool) -> None:
     where = f"/{CPU_DIR}/cpu*/topology, distinct sibling sets of online CPUs" if from_sysfs else "/proc/cpuinfo"
     for name in ("sockets", "cores"):
         findings.fact(f"cpu.{name}", "derived", where) if getattr(cpu, name) else findings.unknown(f"cpu.{name}", where)
+    if cpu.threads is None:
+        findings.note(f"the processors are unknown: neither /{CPU_DIR} nor /proc/cpuinfo names one")
     findings.cover("cpu", cpu, "read", f"/{CPU_DIR}")
 
 

@@ -61,7 +61,7 @@ def _page_bytes(tree: Tree, architecture: str | None, findings: Findings) -> int
         return os.sysconf("SC_PAGE_SIZE")
     saved = read_saved_live(tree).page_bytes
     if saved is not None:
-        findings.fact("os.page_bytes", "read", "the running kernel, when captured")
+        findings.fact("os.page_bytes", "read", "sysconf(SC_PAGE_SIZE)")
         return saved
     if architecture in {"x86_64", "i686"}:
         findings.fact("os.page_bytes", "derived", "x86 has 4 KiB pages only")
@@ -72,10 +72,10 @@ def _page_bytes(tree: Tree, architecture: str | None, findings: Findings) -> int
 
 def read_architecture(tree: Tree, from_files: str | None, findings: Findings) -> str | None:
     """The machine word of uname on the live machine, else what the files imply."""
-    if not tree.live:
-        return read_saved_live(tree).architecture or from_files
-    findings.fact("cpu.architecture", "read", "uname")
-    return platform.machine() or from_files
+    stated = platform.machine() if tree.live else read_saved_live(tree).architecture
+    if stated:
+        findings.fact("cpu.architecture", "read", "uname")
+    return stated or from_files
 
 
 def read_product(tree: Tree, findings: Findings) -> str | None:
@@ -127,28 +127,30 @@ def read_container(tree: Tree, group_path: str | None, findings: Findings) -> st
 
 def read_disk(tree: Tree, folder: str | Path | None, findings: Findings) -> Disk | None:
     """The file system that will hold the models: `folder`, or its nearest existing parent (live machine only)."""
-    if not tree.live:
+    disk = _live_disk(tree, folder) if tree.live else read_saved_live(tree).disk
+    if disk is None:
         findings.unknown("disk", "only the running machine can say")
         return None
+    findings.cover("disk", disk, "read", "statvfs of the models' folder; /proc/self/mountinfo")
+    if disk.filesystem in {"nfs", "nfs4", "cifs", "9p", "fuse.sshfs", "overlay"}:
+        findings.note(f"the models' file system is {disk.filesystem}: loading may be slow")
+    return disk
+
+
+def _live_disk(tree: Tree, folder: str | Path | None) -> Disk | None:
     place = Path(folder) if folder else Path.home()
     while not place.exists() and place != place.parent:
         place = place.parent
     try:
         usage, device = os.statvfs(place), place.stat().st_dev
-    except OSError as error:
-        findings.unknown("disk", error.strerror or "the file system does not answer")
+    except OSError:  # a network file system that does not answer
         return None
-    kind = _filesystem(tree, str(place.resolve()))
-    disk = Disk(
+    return Disk(
         free_bytes=usage.f_bavail * usage.f_frsize,
         total_bytes=usage.f_blocks * usage.f_frsize,
-        filesystem=kind,
+        filesystem=_filesystem(tree, str(place.resolve())),
         rotational=_rotational(tree, device),
     )
-    findings.cover("disk", disk, "read", "statvfs of the home folder; /proc/self/mountinfo")
-    if kind in {"nfs", "nfs4", "cifs", "9p", "fuse.sshfs", "overlay"}:
-        findings.note(f"the models' file system is {kind}: loading may be slow")
-    return disk
 
 
 def _filesystem(tree: Tree, place: str) -> str | None:

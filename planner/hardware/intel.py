@@ -45,7 +45,7 @@ def _gpu(
 
 def _stated_bytes(tree: Tree, display: PciDisplay) -> int | None:
     for card in tree.names(f"{display.folder}/drm"):
-        size = tree.integer(f"{display.folder}/drm/{card}/lmem_total_bytes")  # some kernels only
+        size = tree.size_bytes(f"{display.folder}/drm/{card}/lmem_total_bytes")  # some kernels only
         if size:
             return size
     return None

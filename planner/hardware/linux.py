@@ -9,7 +9,7 @@ import msgspec
 
 from planner.catalog.records.device import DeviceTable
 from planner.hardware import amd, cgroup, cpu, host, intel, memory, numa, nvidia, nvml, pci, published
-from planner.hardware.capture_files import read_saved_driver
+from planner.hardware.capture_files import from_a_running_machine, read_saved_driver, read_saved_live
 from planner.hardware.facts import Cpu, Gpu, Hardware, Memory, NumaNode
 from planner.hardware.findings import Findings
 from planner.hardware.module_facts import with_modules
@@ -62,8 +62,7 @@ def _usable(tree: Tree, topology: cpu.Topology, limits: cgroup.Limits, findings:
     status = tree.text("proc/self/status") or ""
     listed = [line.split(":", 1)[1] for line in status.splitlines() if line.startswith("Cpus_allowed_list:")]
     affinity = parse_cpu_list(listed[0]) if listed else None
-    if tree.live:
-        affinity = tuple(os.sched_getaffinity(0))
+    affinity = tuple(os.sched_getaffinity(0)) if tree.live else read_saved_live(tree).allowed_cpus or affinity
     if affinity:
         allowed &= set(affinity)
         reasons.append("affinity")
@@ -97,12 +96,12 @@ def _allowed_nodes(nodes: tuple[NumaNode, ...], limits: cgroup.Limits, findings:
     return tuple(node if mark else msgspec.structs.replace(node, allowed=False) for node, mark in pairs)
 
 
-def read_driver(tree: Tree, findings: Findings) -> Driver:
+def read_driver(tree: Tree) -> Driver:
     """What the NVIDIA driver says now, or said when the tree was captured."""
     if not tree.live:
         return read_saved_driver(tree)
     order = os.environ.get("CUDA_DEVICE_ORDER")
-    return nvidia.visible_boards(nvml.read_driver(), os.environ.get("CUDA_VISIBLE_DEVICES"), order, findings)
+    return nvidia.visible_boards(nvml.read_driver(), os.environ.get("CUDA_VISIBLE_DEVICES"), order)
 
 
 def _read_gpus(
@@ -130,7 +129,7 @@ def _silent_nvidia(tree: Tree, nodes: tuple[NumaNode, ...], findings: Findings, 
         )
         findings.cover(f"gpus.{first + len(found)}", gpu, "read", f"/{display.folder}")
         findings.unknown(f"gpus.{first + len(found)}.memory_bytes", "the driver was not asked")
-        if tree.live:
+        if from_a_running_machine(tree):
             findings.note(f"{gpu.name} is on the PCI bus, but the NVIDIA driver does not answer for it")
         found.append(gpu)
     return tuple(found)

@@ -7,7 +7,7 @@ import re
 from planner.hardware.cgroup import Limits
 from planner.hardware.facts import FactState, Memory
 from planner.hardware.findings import Findings
-from planner.hardware.tree import Tree
+from planner.hardware.tree import MOST_MEMORY_BYTES, Tree
 from planner.units import KIB, format_gib
 
 HUGEPAGES_DIR = "sys/kernel/mm/hugepages"
@@ -17,7 +17,8 @@ def read_meminfo(tree: Tree) -> dict[str, int]:
     """Bytes by key of /proc/meminfo, which writes kB and means KiB."""
     lines = (tree.text("proc/meminfo") or "").splitlines()
     matches = (re.fullmatch(r"([\w()]+):\s+(\d{1,18})( kB)?", line.strip()) for line in lines)
-    return {match[1]: int(match[2]) * (KIB if match[3] else 1) for match in matches if match}
+    found = {match[1]: int(match[2]) * (KIB if match[3] else 1) for match in matches if match}
+    return {key: value for key, value in found.items() if value <= MOST_MEMORY_BYTES}
 
 
 def read_memory(tree: Tree, limits: Limits, findings: Findings) -> Memory:
@@ -68,8 +69,8 @@ def _hugepages(tree: Tree, info: dict[str, int]) -> int | None:
     total, known = 0, False
     for name in tree.names(HUGEPAGES_DIR):
         match = re.fullmatch(r"hugepages-(\d{1,12})kB", name)
-        count = tree.integer(f"{HUGEPAGES_DIR}/{name}/nr_hugepages")
-        if match and count is not None:
+        count = tree.size_bytes(f"{HUGEPAGES_DIR}/{name}/nr_hugepages")
+        if match and count is not None and int(match[1]) * KIB * count <= MOST_MEMORY_BYTES:
             total, known = total + int(match[1]) * KIB * count, True
     if known:
         return total

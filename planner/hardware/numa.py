@@ -9,7 +9,7 @@ import msgspec
 from planner.hardware.cpu import Topology
 from planner.hardware.facts import NodeKind, NumaNode
 from planner.hardware.findings import Findings
-from planner.hardware.tree import Tree, format_cpu_list, parse_integer
+from planner.hardware.tree import MOST_MEMORY_BYTES, Tree, format_cpu_list, parse_integer
 from planner.units import KIB, format_gib
 
 NODE_DIR = "sys/devices/system/node"
@@ -56,7 +56,7 @@ def _node(tree: Tree, node_id: int, ids: tuple[int, ...], possible: tuple[int, .
     folder = f"{NODE_DIR}/node{node_id}"
     online = set(topology.online)
     cpus = tuple(cpu for cpu in tree.cpus(f"{folder}/cpulist") or () if cpu in online)
-    memory = _node_memory(tree.text(f"{folder}/meminfo"))
+    memory = _node_memory(tree, f"{folder}/meminfo")
     return NumaNode(
         id=node_id,
         cpus=cpus,
@@ -64,14 +64,19 @@ def _node(tree: Tree, node_id: int, ids: tuple[int, ...], possible: tuple[int, .
         distances=_distances(tree.text(f"{folder}/distance"), ids, possible),
         memory_only=not cpus and bool(memory),
         package=topology.package_of(cpus),
-        side_cache_bytes=tree.integer(f"{folder}/memory_side_cache/index1/size"),
+        side_cache_bytes=tree.size_bytes(f"{folder}/memory_side_cache/index1/size"),
     )
 
 
-def _node_memory(text: str | None) -> int | None:
+def _node_memory(tree: Tree, path: str) -> int | None:
     """`Node 0 MemTotal: 131000 kB` (the kernel writes kB and means KiB)."""
+    text = tree.text(path)
     match = re.search(r"MemTotal:\s*(\d{1,18}) kB", text or "")
-    return int(match[1]) * KIB if match else None
+    memory = int(match[1]) * KIB if match else None
+    if text is not None and (memory is None or memory > MOST_MEMORY_BYTES):
+        tree.broken_paths.add(path)
+        return None
+    return memory
 
 
 def _distances(text: str | None, ids: tuple[int, ...], possible: tuple[int, ...]) -> dict[int, int]:

@@ -60,12 +60,13 @@ class Board(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Driver(msgspec.Struct, frozen=True, kw_only=True):
-    """The boards in PCI order with the driver's version, or the reason why there are none."""
+    """The boards in PCI order with the driver's version, or the reason why there are none; remarks for the person."""
 
     boards: tuple[Board, ...] = ()
     driver_version: str | None = None
     cuda_version: str | None = None
     problem: str | None = None
+    notes: tuple[str, ...] = ()
     source: str = "NVML"
 
 
@@ -73,8 +74,8 @@ def gpus_from_driver(
     driver: Driver, memory: Memory, nodes: tuple[NumaNode, ...], findings: Findings, first_index: int = 0
 ) -> tuple[Gpu, ...]:
     """The boards as GPUs, MIG slices in place of their board. Sources are filed under `gpus.<index>`."""
-    if driver.problem:
-        findings.note(driver.problem)
+    for note in (*driver.notes, *([driver.problem] if driver.problem else [])):
+        findings.note(note)
     gpus: list[Gpu] = []
     place_of: dict[int, int] = {}
     for number, board in enumerate(driver.boards):
@@ -212,22 +213,23 @@ def _link(board: Board, unified: bool) -> Link | None:
     return make_link(board.generation, board.width, board.current_generation, board.current_width)
 
 
-def visible_boards(driver: Driver, visible: str | None, order: str | None, findings: Findings) -> Driver:
+def visible_boards(driver: Driver, visible: str | None, order: str | None) -> Driver:
     """Boards left by CUDA_VISIBLE_DEVICES: UUIDs or prefixes of them, MIG UUIDs, or indexes. CUDA stops at the first
     entry that it does not know."""
     if visible is None or not driver.boards:
         return driver
     chosen: list[int] = []
+    notes: dict[str, None] = {}
     for word in (part.strip() for part in visible.split(",")):
         number = _board_number(driver, word)
         if number is None:
             break
         chosen.append(number)
         if word.isdecimal() and order != "PCI_BUS_ID" and len({board.name for board in driver.boards}) > 1:
-            findings.note("CUDA_VISIBLE_DEVICES counts the fastest GPU first, the driver by PCI address: use UUIDs")
+            notes["CUDA_VISIBLE_DEVICES counts the fastest GPU first, the driver by PCI address: use UUIDs"] = None
     numbers = sorted(set(chosen))
     if len(numbers) < len(driver.boards):
-        findings.note(f"CUDA_VISIBLE_DEVICES leaves {len(numbers)} of {len(driver.boards)} NVIDIA GPUs")
+        notes[f"CUDA_VISIBLE_DEVICES leaves {len(numbers)} of {len(driver.boards)} NVIDIA GPUs"] = None
     new_place = {old: new for new, old in enumerate(numbers)}
     boards = tuple(
         msgspec.structs.replace(
@@ -237,7 +239,7 @@ def visible_boards(driver: Driver, visible: str | None, order: str | None, findi
         )
         for i in numbers
     )
-    return msgspec.structs.replace(driver, boards=boards)
+    return msgspec.structs.replace(driver, boards=boards, notes=tuple(notes))
 
 
 def _board_number(driver: Driver, word: str) -> int | None:

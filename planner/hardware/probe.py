@@ -11,8 +11,10 @@ import msgspec
 from planner.catalog.records.device import DeviceTable
 from planner.hardware import bandwidth, published
 from planner.hardware.bandwidth import Progress
+from planner.hardware.bandwidth_cache import Measurement
 from planner.hardware.calibrations import load_calibrations
-from planner.hardware.facts import Hardware, NumaNode
+from planner.hardware.capture_files import read_saved_live
+from planner.hardware.facts import Hardware
 from planner.hardware.findings import Findings
 from planner.hardware.linux import read_driver, read_linux
 from planner.hardware.nvidia import Driver
@@ -20,6 +22,7 @@ from planner.hardware.state_folders import state_folder
 from planner.hardware.tree import Tree
 
 ARCHIVES = (".tar.gz", ".tgz")
+_NAMED_PATHS = 3
 
 
 def probe(
@@ -54,27 +57,29 @@ def probe(
         with opened(root) as folder:
             return probe(folder, devices=devices, imports=imports, capture=capture)
     tree, findings = Tree(root), Findings()
+    tree.denied_when_captured = frozenset(read_saved_live(tree).denied_paths)
+    measured: Measurement | None = None
     if pasted and _names_machine(pasted):
         hardware, driver = Hardware(), Driver()
     else:
         hardware, driver = _read(tree, findings, devices, models_dir)
-        hardware = _with_bandwidth(tree, hardware, findings, measure_bandwidth, progress, numa_matrix)
+        hardware, measured = _with_bandwidth(tree, hardware, findings, measure_bandwidth, progress, numa_matrix)
+        note_trouble(tree, findings)
         if tree.live:
             state = Path(state_dir) if state_dir else state_folder()
             hardware = msgspec.structs.replace(hardware, calibration=load_calibrations(state, findings))
+    if capture is not None:
+        from planner.hardware.capture import write_capture
+
+        write_capture(capture, tree, hardware, driver, measured)
     if pasted:
         from planner.hardware.imports import apply_imports
 
         hardware = apply_imports(hardware, pasted, devices, findings)
     hardware = published.with_theoretical(hardware, findings)
-    hardware = msgspec.structs.replace(
+    return msgspec.structs.replace(
         hardware, sources=dict(sorted(findings.sources.items())), notes=tuple(findings.notes)
     )
-    if capture is not None:
-        from planner.hardware.capture import write_capture
-
-        write_capture(capture, tree, hardware, driver)
-    return hardware
 
 
 def _names_machine(pasted: tuple[tuple[str, str, str], ...]) -> bool:
@@ -90,7 +95,7 @@ def _read(
         from planner.hardware.other_systems import probe_other_system  # psutil lies behind it
 
         return probe_other_system(findings, devices), Driver()
-    driver = read_driver(tree, findings)
+    driver = read_driver(tree)
     return read_linux(tree, findings, devices, driver, models_dir), driver
 
 
@@ -101,17 +106,25 @@ def _with_bandwidth(
     wanted: bool,
     progress: Progress | None,
     numa_matrix: bool,
-) -> Hardware:
+) -> tuple[Hardware, Measurement | None]:
     """The hardware with bandwidths: of the capture, measured here, or unknown with the reason."""
-    hardware = bandwidth.with_saved(tree, hardware, findings)
     if tree.live and wanted:
         return bandwidth.with_measured(tree, hardware, findings, progress, numa_matrix=numa_matrix)
-    if not any(node.bandwidth_bytes_per_s for node in hardware.numa_nodes):
-        _without_bandwidth(tree, hardware.numa_nodes, findings)
-    return hardware
+    hardware, measured = bandwidth.with_saved(tree, hardware, findings)
+    for i, node in enumerate(hardware.numa_nodes):
+        if node.bandwidth_bytes_per_s is None:
+            findings.unknown(f"numa_nodes.{i}.bandwidth_bytes_per_s", "only `planner probe` on the machine measures it")
+    return hardware, measured
 
 
-def _without_bandwidth(tree: Tree, nodes: tuple[NumaNode, ...], findings: Findings) -> None:
-    why = "not asked for" if tree.live else "a captured tree cannot be measured"
-    for i, _ in enumerate(nodes):
-        findings.unknown(f"numa_nodes.{i}.bandwidth_bytes_per_s", why)
+def note_trouble(tree: Tree, findings: Findings) -> None:
+    """Says which files could not be used, and why: links out of the tree, no permission, content of another kind."""
+    unread = sorted(path for path in tree.denied_paths if not path.startswith("sys/firmware/dmi/"))  # has its own note
+    for paths, what in (
+        (sorted(tree.refused_paths), "links that lead out of the tree are not followed"),
+        (unread, "no permission to read"),
+        (sorted(tree.broken_paths), "not understood and left out"),
+    ):
+        if paths:
+            more = f" and {len(paths) - _NAMED_PATHS} more" if len(paths) > _NAMED_PATHS else ""
+            findings.note(f"{what}: {', '.join(f'/{path}' for path in paths[:_NAMED_PATHS])}{more}")

@@ -107,6 +107,22 @@ def parse_raw(raw: bytes) -> Dimm | None:
     )
 
 
+def without_ids(table: bytes) -> bytes:
+    """The type 17 structures of a table, or one raw structure, with the letters of serial number (0x18) and asset tag
+    (0x19) crossed out; everything else of a whole table is left out."""
+    return b"".join(_crossed_out(raw) for raw in _type17(table)) if table[:1] else b""
+
+
+def _crossed_out(raw: bytes) -> bytes:
+    length = raw[1]
+    strings = raw[length:].split(b"\0")
+    for offset in (0x18, 0x19):
+        number = raw[offset] if length > offset else 0
+        if 0 < number <= len(strings):
+            strings[number - 1] = b"X" * len(strings[number - 1])
+    return raw[:length] + b"\0".join(strings)
+
+
 def _string(strings: list[bytes], number: int) -> str:
     return strings[number - 1].decode("latin-1").strip() if 0 < number <= len(strings) else ""
 

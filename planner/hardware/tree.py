@@ -17,7 +17,9 @@ ReadState = Literal["known", "missing", "denied"]
 MAX_FILE_BYTES = (
     16 * 1024**2
 )  # the largest file read here is /proc/cpuinfo: about 1.5 kB for each of a few thousand CPUs
+MOST_MEMORY_BYTES = 1 << 50  # the largest single machine (HPE Superdome Flex) holds 2^45.6; more is a broken file
 MAX_CPU_ID = 1 << 16  # Linux' NR_CPUS ends at 8192; a longer range is a broken file, not a machine
+_WORDS_FOR_NUMBERS = frozenset({"max", "Unknown"})  # what the kernel writes for no limit, and for no answer
 
 
 class Tree:
@@ -29,9 +31,13 @@ class Tree:
             raise ProbeError(f"{root} is not a folder", hint="--root takes the top folder of a captured machine")
         self.root = real
         self.live = real == "/"
-        self.read_paths: set[str] = set()
+        self.contents: dict[str, bytes] = {}  # of every file read, as first read: a capture holds what the facts hold
         self.seen_paths: set[str] = set()  # looked for and there, without being read
         self.listed_paths: set[str] = set()
+        self.refused_paths: set[str] = set()  # links that lead out of the root
+        self.denied_paths: set[str] = set()
+        self.broken_paths: set[str] = set()  # content of another kind than a kernel writes there
+        self.denied_when_captured: frozenset[str] = frozenset()
         self._inside: dict[str, str | None] = {}
 
     def _locate(self, path: str) -> str | None:
@@ -44,9 +50,15 @@ class Tree:
             self._inside[folder] = self._checked(folder)
         real_folder = self._inside[folder]
         if real_folder is None:
+            self.refused_paths.add(os.path.relpath(folder, self.root))
             return None
         place = os.path.join(real_folder, name)  # noqa: PTH118
-        return self._checked(place) if os.path.islink(place) else place  # noqa: PTH114
+        if not os.path.islink(place):  # noqa: PTH114
+            return place
+        end = self._checked(place)
+        if end is None:
+            self.refused_paths.add(path.lstrip("/"))
+        return end
 
     def _checked(self, place: str) -> str | None:
         real = os.path.realpath(place)
@@ -54,6 +66,17 @@ class Tree:
 
     def data(self, path: str) -> tuple[ReadState, bytes]:
         """The bytes of a regular file, with the state of the reading."""
+        name = path.lstrip("/")
+        state, content = self._read(path)
+        if name in self.denied_when_captured:
+            state, content = "denied", b""
+        if state == "denied":
+            self.denied_paths.add(name)
+        elif state == "known":
+            self.contents.setdefault(name, content)
+        return state, content
+
+    def _read(self, path: str) -> tuple[ReadState, bytes]:
         place = self._locate(path)
         if place is None:
             return "missing", b""
@@ -73,7 +96,6 @@ class Tree:
             return "missing", b""
         finally:
             os.close(handle)
-        self.read_paths.add(path.lstrip("/"))
         return "known", content
 
     def state(self, path: str) -> ReadState:
@@ -87,14 +109,29 @@ class Tree:
 
     def integer(self, path: str) -> int | None:
         """A whole number (`0x` is hexadecimal), None for anything else."""
-        return parse_integer(self.text(path))
+        text = self.text(path)
+        value = parse_integer(text)
+        if text is not None and value is None and text not in _WORDS_FOR_NUMBERS:
+            self.broken_paths.add(path.lstrip("/"))
+        return value
+
+    def size_bytes(self, path: str) -> int | None:
+        """A whole number of bytes that a machine can have."""
+        value = self.integer(path)
+        if value is None or 0 <= value <= MOST_MEMORY_BYTES:
+            return value
+        self.broken_paths.add(path.lstrip("/"))
+        return None
 
     def cpus(self, path: str) -> tuple[int, ...] | None:
         """A CPU or node list (`0-3,8`); None when the file is missing or no list."""
         text = self.text(path)
         if text is None:
             return () if self.exists(path) else None
-        return parse_cpu_list(text)
+        found = parse_cpu_list(text)
+        if found is None:
+            self.broken_paths.add(path.lstrip("/"))
+        return found
 
     def exists(self, path: str) -> bool:
         """True when a file or folder of that name can be seen below the root."""
@@ -110,8 +147,11 @@ class Tree:
         self.listed_paths.add(path.lstrip("/"))
         try:
             return tuple(sorted(os.listdir(place))) if place else ()  # noqa: PTH208
+        except PermissionError:
+            self.denied_paths.add(path.lstrip("/"))
         except (OSError, ValueError):
-            return ()
+            pass  # missing, or no folder
+        return ()
 
     def resolve(self, path: str) -> str | None:
         """The path below the root that a link chain ends at; None when it leaves the root or ends nowhere."""

@@ -79,7 +79,30 @@ def test_buffers_stay_small():
 
 
 def test_one_remote_pair_for_each_distance():
+    """Kunpeng 920: 16 within a package, 32 to 33 across; the matrix has all twelve pairs."""
     assert bandwidth.remote_pairs(NODES, (0, 2)) == [(0, 2)]
+    assert bandwidth.remote_pairs(NODES, (0, 2), every=True) == [(0, 2), (2, 0)]
+    rows = {0: (10, 16, 32, 33), 1: (16, 10, 25, 32), 2: (32, 25, 10, 16), 3: (33, 32, 16, 10)}
+    four = tuple(NumaNode(id=i, distances=dict(enumerate(row))) for i, row in rows.items())
+    assert bandwidth.remote_pairs(four, (0, 1, 2, 3)) == [(0, 1), (0, 2), (0, 3), (1, 2)]
+    assert len(bandwidth.remote_pairs(four, (0, 1, 2, 3), every=True)) == 12
+
+
+def test_a_kept_measurement_without_the_matrix_is_measured_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    asked = []
+
+    def measure(*_args, numa_matrix):
+        asked.append(numa_matrix)
+        remote = {"0>2": 2e9, "2>0": 3e9} if numa_matrix else {"0>2": 2e9}
+        return Measurement(nodes={0: 5e9, 2: 5e9}, upper={0: 6e9}, remote=remote)
+
+    monkeypatch.setattr(bandwidth, "measure", measure)
+    hardware = Hardware(numa_nodes=NODES)
+    for matrix in (False, False, True, True, False):
+        measured, _ = bandwidth.with_measured(Tree("/"), hardware, Findings(), None, numa_matrix=matrix)
+    assert asked == [False, True]
+    assert [node.remote_bandwidth_bytes_per_s for node in measured.numa_nodes] == [{2: 2e9}, {0: 3e9}]
 
 
 def test_real_measurement_is_kept_and_used_again(tmp_path, monkeypatch):
@@ -96,10 +119,11 @@ def test_real_measurement_is_kept_and_used_again(tmp_path, monkeypatch):
     trusted = Measurement(nodes={hardware.numa_nodes[0].id: 5e9}, upper={0: 6e9}, single=2e9, threads=1)
     monkeypatch.setattr(bandwidth, "measure", lambda *_args, **_kwargs: trusted)
     steps = []
-    first = bandwidth.with_measured(tree, hardware, Findings(), lambda step, done: steps.append((step, done)))
+    first, _ = bandwidth.with_measured(tree, hardware, Findings(), lambda step, done: steps.append((step, done)))
     monkeypatch.setattr(bandwidth, "measure", None)
-    second = bandwidth.with_measured(tree, hardware, Findings(), None)
+    second, kept = bandwidth.with_measured(tree, hardware, Findings(), None)
     assert first == second
+    assert kept == trusted
     assert first.numa_nodes[0].bandwidth_bytes_per_s == 5e9
     assert first.memory.bandwidth_single_bytes_per_s == 2e9
 
@@ -131,6 +155,6 @@ def test_a_machine_that_cannot_be_measured_is_a_note(monkeypatch):
     monkeypatch.setenv("PLANNER_CACHE", "off")
     monkeypatch.setattr(bandwidth, "measure", broken)
     findings = Findings()
-    hardware = bandwidth.with_measured(Tree("/"), Hardware(numa_nodes=(NumaNode(id=0),)), findings, None)
+    hardware, _ = bandwidth.with_measured(Tree("/"), Hardware(numa_nodes=(NumaNode(id=0),)), findings, None)
     assert hardware.numa_nodes[0].bandwidth_bytes_per_s is None
     assert "could not be measured" in findings.notes[0]

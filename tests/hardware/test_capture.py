@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tarfile
 
 import msgspec
@@ -11,26 +12,53 @@ from planner.errors import ProbeError
 from planner.hardware import bandwidth
 from planner.hardware.bandwidth_cache import Measurement
 from planner.hardware.capture import write_capture
+from planner.hardware.facts import Hardware
+from planner.hardware.files import hardware_json
 from planner.hardware.findings import Findings
 from planner.hardware.linux import read_linux
-from planner.hardware.nvidia import Board, Driver
+from planner.hardware.nvidia import Board, Driver, Slice
 from planner.hardware.probe import probe
 from planner.hardware.tree import Tree
+from tests.hardware.conftest import MACHINES
 from tests.hardware.test_amd import strix_halo
 
-
-@pytest.mark.parametrize(
-    "name",
-    ["qemu-hbm-nvm-tiers", "power9-v100-gpu-nodes", "hybrid-raptorlake", "ryzen1600-radeon", "xeon-e5-2680-dimms"],
+NAMES = sorted(
+    path.name.removesuffix(".tar.gz") for kind in ("sysfs", "kfd") for path in (MACHINES / kind).glob("*.gz")
 )
-def test_a_tree_survives_its_capture(machine, tmp_path, name):
+
+
+def with_aliases(hardware: Hardware, replayed: Hardware) -> Hardware:
+    """The hardware with the replay's ids in place of its own, which must be as many different ones."""
+    ours, theirs = ([gpu.uuid for gpu in machine.gpus] for machine in (hardware, replayed))
+    assert [uuid is None for uuid in ours] == [uuid is None for uuid in theirs]
+    assert len(set(ours)) == len(set(theirs))
+    pairs = zip(hardware.gpus, theirs, strict=True)
+    gpus = tuple(msgspec.structs.replace(gpu, uuid=alias) for gpu, alias in pairs)
+    return msgspec.structs.replace(hardware, gpus=gpus)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_tree_survives_its_capture(machine, tmp_path, devices, name):
+    """Byte for byte, and the capture of the capture is the same archive."""
+    archive, second = tmp_path / "machine.tar.gz", tmp_path / "again.tar.gz"
+    original = probe(machine(name), devices=devices, capture=archive)
+    replayed = probe(archive, devices=devices, capture=second)
+    assert hardware_json(replayed).decode() == hardware_json(with_aliases(original, replayed)).decode()
+    assert second.read_bytes() == archive.read_bytes()
+
+
+def test_modules_travel_without_serial_numbers(machine, tmp_path):
+    """The Dell's raw structures name modules and their serials."""
+    root = machine("xeon-e5-2680-dimms")
+    structures = [file.read_bytes() for file in (root / "sys/firmware/dmi/entries").glob("17-*/raw")]
+    serials = {raw[raw[1] :].split(b"\0")[raw[0x18] - 1] for raw in structures if raw[0x18]}
+    assert len(serials) > 7
     archive = tmp_path / "machine.tar.gz"
-    original = probe(machine(name), capture=archive)
-    replayed = probe(archive)
-    left_out = {"memory", "sources", "notes", "numa_nodes"} if name == "xeon-e5-2680-dimms" else set()
-    for field in msgspec.structs.fields(type(original)):
-        if field.name not in left_out:
-            assert getattr(replayed, field.name) == getattr(original, field.name), field.name
+    probe(root, capture=archive)
+    with tarfile.open(archive) as packed:
+        texts = [packed.extractfile(member).read() for member in packed if member.isfile()]
+    told = [serial for serial in serials if serial.strip() and any(serial in text for text in texts)]
+    assert told == []
 
 
 def test_links_keep_their_place(build, tmp_path):
@@ -41,21 +69,56 @@ def test_links_keep_their_place(build, tmp_path):
     assert gpu.bus_id == "0000:c5:00.0"
 
 
+SECRET_DRIVER = Driver(
+    boards=(
+        Board(name="NVIDIA L4", uuid="GPU-secret", memory_state="known", total_bytes=24 * 10**9),
+        Board(name="NVIDIA A100", uuid="GPU-2", mig=True, slices=(Slice(name="1g", uuid="MIG-secret"),)),
+    ),
+    notes=("CUDA_VISIBLE_DEVICES leaves 2 of 3 NVIDIA GPUs",),
+)
+
+
 def test_driver_answers_and_bandwidth_travel(build, tmp_path):
+    """Also a doubtful measurement, with its doubt."""
     root = build(strix_halo(512, 65024, 130560))
     tree, findings = Tree(root), Findings()
-    driver = Driver(boards=(Board(name="NVIDIA L4", uuid="GPU-secret", memory_state="known", total_bytes=24 * 10**9),))
-    hardware = read_linux(tree, findings, None, driver)
-    measured = Measurement(nodes={0: 80e9}, upper={0: 90e9}, single=12e9, threads=2)
-    hardware = bandwidth.apply(hardware, measured, findings, "measured here")
-    hardware = msgspec.structs.replace(hardware, sources=findings.sources)
+    hardware = read_linux(tree, findings, None, SECRET_DRIVER)
+    measured = Measurement(
+        nodes={0: 80e9}, upper={0: 90e9}, single=12e9, threads=2, trusted=False, remark="machine busy"
+    )
+    hardware = bandwidth.apply(hardware, measured, findings)
+    sources = dict(sorted(findings.sources.items()))
+    hardware = msgspec.structs.replace(hardware, sources=sources, notes=tuple(findings.notes))
     archive = tmp_path / "machine.tar.gz"
-    write_capture(archive, tree, hardware, driver)
+    write_capture(archive, tree, hardware, SECRET_DRIVER, measured)
     replayed = probe(archive)
-    assert [gpu.name for gpu in replayed.gpus] == ["NVIDIA L4", "Radeon 8060S"]
+    assert [gpu.name for gpu in replayed.gpus] == ["NVIDIA L4", "1g", "Radeon 8060S"]
     assert replayed.numa_nodes[0].bandwidth_bytes_per_s == 80e9
-    assert replayed.sources["numa_nodes.0.bandwidth_bytes_per_s"].note.startswith("measured when captured")
-    assert b"secret" not in archive.read_bytes()
+    assert {"machine busy", *SECRET_DRIVER.notes} <= set(replayed.notes)
+    assert hardware_json(with_aliases(hardware, replayed)) == hardware_json(replayed)
+    with tarfile.open(archive) as packed:
+        assert b"secret" not in packed.extractfile("machine/planner/nvml.json").read()
+
+
+def test_board_ids_of_amd_become_aliases(build, tmp_path):
+    card = "sys/devices/pci0000:00/0000:c5:00.0"
+    root = build(strix_halo(512, 65024, 130560) | {f"{card}/unique_id": "79ccd55167a2124a\n"})
+    archive = tmp_path / "machine.tar.gz"
+    assert probe(root, capture=archive).gpus[0].uuid == "GPU-79ccd55167a2124a"
+    assert probe(archive).gpus[0].uuid == "GPU-0000000000000001"
+
+
+def test_names_of_pci_devices_travel(build, tmp_path):
+    """A card that only the distribution's list names: its line travels, not the list."""
+    listed = "# list\n1002  AMD/ATI\n\tffee  Fancy [Radeon New]\n\tffef  Other\n10df  Emulex\n\tffee  An adapter\n"
+    files = strix_halo(512, 65024, 130560) | {"usr/share/misc/pci.ids": listed}
+    files["sys/devices/pci0000:00/0000:c5:00.0/device"] = "0xffee\n"
+    archive = tmp_path / "machine.tar.gz"
+    probe(build(files), capture=archive)
+    assert [gpu.name for gpu in probe(archive).gpus] == ["Radeon New"]
+    with tarfile.open(archive) as packed:
+        names = packed.extractfile("machine/usr/share/misc/pci.ids").read()
+    assert names == b"#\n1002  AMD/ATI\n\tffee  Fancy [Radeon New]\n"
 
 
 def test_serials_are_taken_out(build, tmp_path):
@@ -68,20 +131,34 @@ def test_serials_are_taken_out(build, tmp_path):
     assert "removed" in text
 
 
-def test_live_capture(tmp_path):
-    """This machine, read twice: once live, once from its capture."""
+def test_live_capture(tmp_path, monkeypatch):
+    """This machine, read twice: once live, measured and with a file that it would not show; once from its capture."""
+    measured = Measurement(nodes={0: 80e9}, upper={0: 90e9}, single=12e9, threads=2)
+    monkeypatch.setattr(bandwidth, "measure", lambda *_args, **_kwargs: measured)
+    monkeypatch.setenv("PLANNER_CACHE", "off")
+    monkeypatch.setattr(os, "open", refusing("/proc/sys/kernel/numa_balancing"))
     archive = tmp_path / "machine.tar.gz"
-    live = probe(measure_bandwidth=False, capture=archive)
+    live = probe(capture=archive, state_dir=tmp_path)
+    monkeypatch.undo()
+    monkeypatch.setattr(bandwidth, "measure", None)
     replayed = probe(archive)
-    assert replayed.cpu == live.cpu
-    assert replayed.os == live.os
-    assert replayed.memory.total_bytes == live.memory.total_bytes
-    assert [(n.id, n.cpus, n.memory_bytes) for n in replayed.numa_nodes] == [
-        (n.id, n.cpus, n.memory_bytes) for n in live.numa_nodes
-    ]
+    assert hardware_json(replayed).decode() == hardware_json(with_aliases(live, replayed)).decode()
+    assert "no permission to read: /proc/sys/kernel/numa_balancing" in replayed.notes
     with tarfile.open(archive) as packed:
         names = packed.getnames()
     assert not any("machine-id" in name or "serial" in name for name in names)
+
+
+def refusing(path: str):
+    """`os.open` without the permission to open one file."""
+    real = os.open
+
+    def opened(name, *args, **kwargs):
+        if name == path:
+            raise PermissionError
+        return real(name, *args, **kwargs)
+
+    return opened
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage"])

@@ -189,17 +189,17 @@ BOARDS = Driver(
     ],
 )
 def test_visible_devices(visible, left):
-    driver = visible_boards(BOARDS, visible, None, Findings())
+    driver = visible_boards(BOARDS, visible, None)
     assert [board.uuid for board in driver.boards] == left
 
 
 def test_visible_slice_alone():
-    driver = visible_boards(BOARDS, "MIG-2", None, Findings())
+    driver = visible_boards(BOARDS, "MIG-2", None)
     assert [part.uuid for part in driver.boards[0].slices] == ["MIG-2"]
 
 
 def test_peers_follow_the_boards_left():
-    driver = visible_boards(BOARDS, "GPU-b,GPU-c", None, Findings())
+    driver = visible_boards(BOARDS, "GPU-b,GPU-c", None)
     assert driver.boards[0].nvlink_peers == ()
 
 
