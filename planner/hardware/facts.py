@@ -122,7 +122,9 @@ class Gpu(Record):
     capacity is the machine's RAM and `working_set_bytes` the most that the GPU may use of it.
     `device` is the id in the device catalog; FLOP rates are dense FP16 tensor and FP32 shader peaks.
     `carveout_bytes`: of an APU, the part of its memory that firmware took away from the system's RAM;
-    `slice_of`: of a MIG slice, the name of its board; `cuda_version`: the newest that the driver supports."""
+    `slice_of`: of a MIG slice, the name of its board; `cuda_version`: the newest that the driver supports;
+    `nvlink_peers`: places of the GPUs that NVLink reaches, `p2p_peers` of those that it can read directly, over any
+    link; `ecc`: whether memory is checked (on GDDR it takes 6 % of the capacity, already missing from it)."""
 
     vendor: GpuVendor
     name: str
@@ -143,6 +145,8 @@ class Gpu(Record):
     numa_node: int | None = None
     link: Link | None = None
     nvlink_peers: tuple[int, ...] = ()
+    p2p_peers: tuple[int, ...] = ()
+    ecc: bool | None = None
     unified: bool = False
     display: bool | None = None
     bus_id: str | None = None

@@ -109,10 +109,28 @@ def _read_gpus(
 ) -> tuple[Gpu, ...]:
     """NVIDIA first, then AMD, then Intel."""
     gpus = nvidia.gpus_from_driver(driver, ram, nodes, findings)
+    gpus = tuple(_on_the_bus(tree, gpu, findings, f"gpus.{i}") for i, gpu in enumerate(gpus))
     if not driver.boards:
         gpus += _silent_nvidia(tree, nodes, findings, len(gpus))
     gpus += amd.read_amd(tree, ram, nodes, findings, len(gpus))
     return gpus + intel.read_intel(tree, ram, nodes, findings, len(gpus))
+
+
+def _on_the_bus(tree: Tree, gpu: Gpu, findings: Findings, path: str) -> Gpu:
+    """The GPU with what sysfs adds to the driver's word: its NUMA node, and a slower bridge above it."""
+    folder = f"{pci.DEVICES_DIR}/{gpu.bus_id}"
+    if gpu.bus_id is None or not tree.exists(folder):
+        return gpu
+    if gpu.numa_node is None:
+        stated = tree.integer(f"{folder}/numa_node")
+        if stated is not None and stated >= 0:
+            findings.fact(f"{path}.numa_node", "read", f"/{folder}/numa_node")
+            gpu = msgspec.structs.replace(gpu, numa_node=stated)
+    link = pci.slower_link(gpu.link, pci.read_link(tree, folder))
+    if link != gpu.link:
+        for name in ("generation", "width", "bytes_per_s"):
+            findings.fact(f"{path}.link.{name}", "derived", "the slowest of the card and the bridges above it")
+    return msgspec.structs.replace(gpu, link=link)
 
 
 def _silent_nvidia(tree: Tree, nodes: tuple[NumaNode, ...], findings: Findings, first: int) -> tuple[Gpu, ...]:

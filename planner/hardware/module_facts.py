@@ -1,19 +1,22 @@
-"""Facts of the memory modules, from the machine's own SMBIOS or from a pasted text."""
+"""Facts of the memory modules: from the machine's own SMBIOS, from EDAC, or from a pasted text."""
 
 from __future__ import annotations
 
 import msgspec
 
-from planner.hardware import smbios
+from planner.hardware import edac, smbios
 from planner.hardware.facts import Memory, SourceKind
 from planner.hardware.findings import Findings
 from planner.hardware.tree import Tree
 
 
 def with_modules(tree: Tree, ram: Memory, findings: Findings) -> Memory:
-    """Memory with what SMBIOS tells, or with the reason why it does not."""
+    """Memory with what SMBIOS or EDAC tell, or with the reason why neither does."""
     modules, where = smbios.read_modules(tree)
     if modules is None or not modules.dimms:
+        told = edac.read_modules(tree)
+        if told is not None:
+            return add_modules(ram, told, f"/{edac.EDAC_DIR}", findings)
         state = "denied" if where == "denied" else "unknown"
         why = "SMBIOS needs root" if state == "denied" else "no SMBIOS memory table here"
         for name in ("type", "channels", "mt_per_s"):

@@ -53,6 +53,8 @@ class Board(msgspec.Struct, frozen=True, kw_only=True):
     slices: tuple[Slice, ...] = ()
     virtualization: str | None = None
     nvlink_peers: tuple[int, ...] = ()
+    p2p_peers: tuple[int, ...] = ()
+    ecc: bool | None = None
     power_watts: float | None = None
     display: bool | None = None
     architecture: str | None = None
@@ -79,18 +81,23 @@ def gpus_from_driver(
     gpus: list[Gpu] = []
     place_of: dict[int, int] = {}
     for number, board in enumerate(driver.boards):
-        place_of[number] = first_index + len(gpus)
+        if not board.mig:  # slices reach no other GPU
+            place_of[number] = first_index + len(gpus)
         gpus += _gpus_of_board(board, driver, memory, nodes, findings, first_index + len(gpus))
-    peers = {
-        place_of[i]: tuple(place_of[p] for p in board.nvlink_peers if p in place_of)
-        for i, board in enumerate(driver.boards)
-        if not board.slices
-    }
-    linked = (msgspec.structs.replace(g, nvlink_peers=peers.get(first_index + i, ())) for i, g in enumerate(gpus))
-    result = tuple(linked)
-    for i, gpu in enumerate(result):
+    for number, place in place_of.items():
+        board, here = driver.boards[number], place - first_index
+        gpus[here] = msgspec.structs.replace(
+            gpus[here],
+            nvlink_peers=_places(board.nvlink_peers, place_of),
+            p2p_peers=_places(board.p2p_peers, place_of),
+        )
+    for i, gpu in enumerate(gpus):
         findings.cover(f"gpus.{first_index + i}", gpu, "read", driver.source)
-    return result
+    return tuple(gpus)
+
+
+def _places(boards: tuple[int, ...], place_of: dict[int, int]) -> tuple[int, ...]:
+    return tuple(place_of[board] for board in boards if board in place_of)
 
 
 def _gpus_of_board(
@@ -126,6 +133,7 @@ def _gpu(
         link=_link(board, unified),
         unified=unified,
         display=board.display,
+        ecc=board.ecc,
         bus_id=normal_address(board.bus_id) if board.bus_id else None,
         driver_version=driver.driver_version,
         cuda_version=driver.cuda_version,
@@ -234,7 +242,8 @@ def visible_boards(driver: Driver, visible: str | None, order: str | None) -> Dr
     boards = tuple(
         msgspec.structs.replace(
             driver.boards[i],
-            nvlink_peers=tuple(new_place[p] for p in driver.boards[i].nvlink_peers if p in new_place),
+            nvlink_peers=_places(driver.boards[i].nvlink_peers, new_place),
+            p2p_peers=_places(driver.boards[i].p2p_peers, new_place),
             slices=tuple(s for s in driver.boards[i].slices if "MIG-" not in visible or (s.uuid or "") in visible),
         )
         for i in numbers

@@ -94,12 +94,16 @@ def _boards(nvml: Any) -> tuple[Board, ...]:
     count = _ask(nvml, "nvmlDeviceGetCount")[0] or 0
     handles = [_ask(nvml, "nvmlDeviceGetHandleByIndex", i)[0] for i in range(min(count, _MAX_BOARDS))]
     present = [handle for handle in handles if handle is not None]
-    return tuple(_board(nvml, handle, _peers(nvml, i, present)) for i, handle in enumerate(present))
+    return tuple(
+        _board(nvml, handle, _peers(nvml, i, present, "NVLINK"), _peers(nvml, i, present, "READ"))
+        for i, handle in enumerate(present)
+    )
 
 
-def _peers(nvml: Any, index: int, handles: list[Any]) -> tuple[int, ...]:
-    """Boards that NVLink reaches, through a switch too: NVML's own statement of peer-to-peer capability."""
-    capability = getattr(nvml, "NVML_P2P_CAPS_INDEX_NVLINK", None)
+def _peers(nvml: Any, index: int, handles: list[Any], kind: str) -> tuple[int, ...]:
+    """Boards that NVLink reaches, through a switch too, or that can be read directly: NVML's own statement of
+    peer-to-peer capability."""
+    capability = getattr(nvml, f"NVML_P2P_CAPS_INDEX_{kind}", None)
     if capability is None or len(handles) < 2:
         return ()
     ok = getattr(nvml, "NVML_P2P_STATUS_OK", 0)
@@ -112,13 +116,14 @@ def _peers(nvml: Any, index: int, handles: list[Any]) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _board(nvml: Any, handle: Any, peers: tuple[int, ...]) -> Board:
+def _board(nvml: Any, handle: Any, nvlink: tuple[int, ...], readable: tuple[int, ...]) -> Board:
     memory, state = _memory(nvml, handle)
     capability = _ask(nvml, "nvmlDeviceGetCudaComputeCapability", handle)[0]
     mig_mode = _ask(nvml, "nvmlDeviceGetMigMode", handle)[0]
     mig = bool(mig_mode and mig_mode[0] == 1)
     watts = _ask(nvml, "nvmlDeviceGetEnforcedPowerLimit", handle)[0]
     display = _ask(nvml, "nvmlDeviceGetDisplayActive", handle)[0]
+    ecc = _ask(nvml, "nvmlDeviceGetEccMode", handle)[0]
     return Board(
         name=_text(_ask(nvml, "nvmlDeviceGetName", handle)[0]) or "NVIDIA GPU",
         uuid=_text(_ask(nvml, "nvmlDeviceGetUUID", handle)[0]),
@@ -138,7 +143,9 @@ def _board(nvml: Any, handle: Any, peers: tuple[int, ...]) -> Board:
         mig=mig,
         slices=_slices(nvml, handle) if mig else (),
         virtualization=_virtualization(nvml, handle),
-        nvlink_peers=peers,
+        nvlink_peers=nvlink,
+        p2p_peers=readable,
+        ecc=bool(ecc[0]) if ecc else None,
         power_watts=watts / 1000 if watts else None,
         display=None if display is None else bool(display),
         cores=_ask(nvml, "nvmlDeviceGetNumGpuCores", handle)[0],

@@ -15,9 +15,10 @@ from planner.hardware.findings import Findings
 from planner.hardware.imports.apple_text import mac_hardware, parse_sysctl
 from planner.hardware.published import with_published
 
+_UTF8, _SINT32 = 0x08000100, 3  # kCFStringEncodingUTF8, kCFNumberSInt32Type
 _TEXT_NAMES = ("machdep.cpu.brand_string", "hw.perflevel0.name", "hw.perflevel1.name", "hw.perflevel2.name")
 _NUMBER_NAMES = (
-    "hw.memsize", "hw.ncpu", "hw.physicalcpu_max", "hw.pagesize", "hw.nperflevels", "kern.hv_vmm_present",
+    "hw.memsize", "hw.memsize_usable", "hw.ncpu", "hw.physicalcpu_max", "hw.pagesize", "hw.nperflevels", "kern.hv_vmm_present",
     "iogpu.wired_limit_mb", "debug.iogpu.wired_limit", "sysctl.proc_translated",
     "hw.perflevel0.physicalcpu_max", "hw.perflevel1.physicalcpu_max", "hw.perflevel2.physicalcpu_max",
     "hw.perflevel0.logicalcpu_max", "hw.perflevel1.logicalcpu_max", "hw.perflevel2.logicalcpu_max",
@@ -29,7 +30,7 @@ _NUMBER_NAMES = (
 def probe_other_system(findings: Findings, devices: DeviceTable | None) -> Hardware:
     """The running Mac or Windows machine, basic: CPU, memory, GPUs that a library tells; no RAM bandwidth."""
     hardware = _basic(findings)
-    if sys.platform == "darwin" and platform.machine() == "arm64":
+    if sys.platform == "darwin" and _sysctl_value("hw.optional.arm64", text=False) == "1":  # also under Rosetta
         hardware = mac_hardware(parse_sysctl(_sysctl_text()), hardware, "sysctl", devices, findings)
     else:
         driver = nvml.read_driver()
@@ -81,6 +82,9 @@ def _sysctl_text() -> str:
             value = _sysctl_value(name, text=text)
             if value is not None:
                 lines.append(f"{name}: {value}")
+    cores = gpu_core_count()
+    if cores is not None:
+        lines.append(f"gpu-core-count: {cores}")
     return "\n".join(lines)
 
 
@@ -95,3 +99,33 @@ def _sysctl_value(name: str, *, text: bool) -> str | None:
         return None
     raw = buffer.raw[: size.value]
     return raw.rstrip(b"\0").decode("utf-8", "replace") if text else str(int.from_bytes(raw, sys.byteorder))
+
+
+def gpu_core_count() -> int | None:
+    """The GPU cores of an Apple chip from the IORegistry (`gpu-core-count` of AGXAccelerator), which sysctl lacks."""
+    try:
+        iokit, foundation = (
+            ctypes.CDLL(f"/System/Library/Frameworks/{name}.framework/{name}") for name in ("IOKit", "CoreFoundation")
+        )
+    except OSError:
+        return None
+    iokit.IOServiceMatching.restype = ctypes.c_void_p
+    iokit.IOServiceGetMatchingService.argtypes = (ctypes.c_uint32, ctypes.c_void_p)
+    iokit.IORegistryEntryCreateCFProperty.argtypes = (
+        ctypes.c_uint32,
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+        ctypes.c_uint32,
+    )
+    iokit.IORegistryEntryCreateCFProperty.restype = ctypes.c_void_p
+    foundation.CFStringCreateWithCString.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint32)
+    foundation.CFStringCreateWithCString.restype = ctypes.c_void_p
+    foundation.CFNumberGetValue.argtypes = (ctypes.c_void_p, ctypes.c_long, ctypes.c_void_p)
+    service = iokit.IOServiceGetMatchingService(0, iokit.IOServiceMatching(b"AGXAccelerator"))
+    if not service:  # a virtual machine
+        return None
+    key = foundation.CFStringCreateWithCString(None, b"gpu-core-count", _UTF8)
+    number = iokit.IORegistryEntryCreateCFProperty(service, key, None, 0)
+    cores = ctypes.c_int32(0)
+    told = bool(number) and foundation.CFNumberGetValue(number, _SINT32, ctypes.byref(cores))
+    return cores.value if told and 0 < cores.value < 1024 else None

@@ -77,6 +77,18 @@ def read_link(tree: Tree, folder: str) -> Link | None:
     )
 
 
+def slower_link(stated: Link | None, found: Link | None) -> Link | None:
+    """The lesser of a driver's and sysfs' PCIe capability; the state now is the driver's. A link of another kind stays:
+    sysfs says nothing of it."""
+    if stated is None or found is None or stated.kind != "pcie":
+        return stated
+    generations = [link.generation for link in (stated, found) if link.generation]
+    widths = [link.width for link in (stated, found) if link.width]
+    return make_link(
+        min(generations, default=None), min(widths, default=None), stated.current_generation, stated.current_width
+    )
+
+
 def make_link(
     generation: int | None, width: int | None, current_generation: int | None = None, current_width: int | None = None
 ) -> Link:

@@ -49,11 +49,12 @@ def _published(gpu: Gpu, devices: DeviceTable, findings: Findings, index: int) -
 
 
 def _share(gpu: Gpu, device: Device) -> tuple[float | None, float | None]:
-    """(memory, compute) share of a MIG slice: by its memory, and by the sevenths in its profile's name (`3g.40gb`)."""
+    """(memory, compute) share of a MIG slice: by its memory, and by the sevenths in its profile's name (`3g.40gb`, or
+    `(3g)` where a text told only the multiprocessors)."""
     if gpu.slice_of is None:
         return 1.0, 1.0
     whole = device.driver_memory_bytes or device.memory_bytes
-    profile = re.search(r"(\d)g\.\d+gb", gpu.name)
+    profile = re.search(r"\b(\d)g(?:\.\d+gb|\))", gpu.name)
     memory = min(1.0, gpu.memory_bytes / whole) if gpu.memory_bytes and whole else None
     return memory, int(profile[1]) / MIG_COMPUTE_SLICES if profile else None
 

@@ -12,7 +12,7 @@ from planner.catalog.records.device import DeviceTable
 from planner.errors import ProbeError
 from planner.hardware.facts import Hardware
 from planner.hardware.findings import Findings
-from planner.hardware.imports import apple_text, lscpu, modules, nvidia_smi, rocm
+from planner.hardware.imports import apple_text, lscpu, lspci, modules, nvidia_smi, rocm
 from planner.units import MIB
 
 KINDS = "nvidia-smi (XML, -q, table), rocm-smi, amdgpu_top, dmidecode, system_profiler, sysctl, lscpu, lspci"
@@ -31,7 +31,7 @@ _MARKS = (
     ("system_profiler", re.compile(r"\"SP\w+DataType\"")),
     ("sysctl", re.compile(r"^hw\.(memsize|ncpu)\s*[:=]", re.MULTILINE)),
     ("lscpu", re.compile(r"^Architecture:\s", re.MULTILINE)),
-    ("lspci", re.compile(r"^(?:[0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7] ", re.MULTILINE)),
+    ("lspci", lspci.LINE),
 )
 WHOLE_MACHINE = frozenset({"sysctl", "system_profiler", "lscpu"})  # these tell which machine it is
 
@@ -82,5 +82,5 @@ def apply_imports(
         elif kind == "lscpu":
             hardware = lscpu.add(hardware, text, name, findings)
         elif kind == "lspci" and not hardware.gpus:
-            hardware = lscpu.add_lspci(hardware, text, name, devices, findings)
+            hardware = lspci.add(hardware, text, name, devices, findings)
     return hardware

@@ -32,9 +32,11 @@ class Mac(msgspec.Struct, frozen=True, kw_only=True):
     cores: int | None = None
     tiers: tuple[CoreType, ...] = ()
     memory_bytes: int | None = None
+    usable_bytes: int | None = None
     memory_type: str | None = None
     gpu_cores: int | None = None
     wired_limit_mib: int | None = None
+    translated: bool = False
     isa: tuple[str, ...] = ()
     page_bytes: int | None = None
     virtual: bool = False
@@ -63,11 +65,15 @@ def parse_sysctl(text: str) -> Mac:
                 CoreType(name=facts.get(f"hw.perflevel{level}.name", f"level {level}"), cores=cores, threads=threads)
             )
     brand = facts.get("machdep.cpu.brand_string")
+    told = brand and not brand.startswith("VirtualApple")  # what Rosetta says in place of the chip
     return Mac(
-        chip=brand.removesuffix(" (Virtual)") if brand else None,
+        chip=brand.removesuffix(" (Virtual)") if brand and told else None,
         cores=number("hw.physicalcpu_max", "hw.physicalcpu", "hw.ncpu"),
         tiers=tuple(tiers),
         memory_bytes=number("hw.memsize"),
+        usable_bytes=number("hw.memsize_usable"),
+        gpu_cores=number("gpu-core-count"),
+        translated=facts.get("sysctl.proc_translated") == "1",
         wired_limit_mib=number("iogpu.wired_limit_mb", "debug.iogpu.wired_limit"),
         isa=tuple(sorted(kernel for name, kernel in _FEATURES.items() if facts.get(f"hw.optional.arm.{name}") == "1")),
         page_bytes=number("hw.pagesize"),
@@ -84,7 +90,7 @@ def parse_system_profiler(text: str, name: str = "system_profiler") -> Mac:
             f"{name}: broken JSON: {error}", hint="paste: system_profiler -json SPHardwareDataType"
         ) from error
     machine, memory, display = (_first(document, f"SP{part}DataType") for part in ("Hardware", "Memory", "Displays"))
-    chip = str(machine.get("chip_type") or "") or None
+    chip = str(machine.get("chip_type") or "") or _chip_of_display(display)
     total, tiers = _processors(machine.get("number_processors"))
     size = machine.get("physical_memory") or memory.get("SPMemoryDataType")
     kind = str(memory.get("dimm_type") or "").upper().replace("LP_", "LP")
@@ -98,6 +104,15 @@ def parse_system_profiler(text: str, name: str = "system_profiler") -> Mac:
         gpu_cores=int(gpu_cores) if gpu_cores.isdecimal() and len(gpu_cores) < 5 else None,
         virtual="(Virtual)" in (chip or ""),
     )
+
+
+def _chip_of_display(display: dict[str, Any]) -> str | None:
+    """`sppci_model` names the chip; early macOS 11 has the key `kHW_AppleM1Item` in its place."""
+    key = re.fullmatch(r"kHW_Apple(M\d+)(Pro|Max|Ultra)?Item", str(display.get("_name") or ""))
+    model = str(display.get("sppci_model") or "")
+    if key:
+        return " ".join(part for part in ("Apple", key[1], key[2]) if part)
+    return model if model.startswith("Apple ") else None
 
 
 def _first(document: Any, key: str) -> dict[str, Any]:
@@ -156,7 +171,12 @@ def mac_hardware(mac: Mac, base: Hardware, origin: str, devices: DeviceTable | N
         device = _device(chip, gpu_cores, devices, findings)
         name = chip_name(device) if device else chip
         gpu = apple_gpu(device, name, total, findings, cores=gpu_cores, wired_limit_mib=mac.wired_limit_mib)
+        if mac.usable_bytes and gpu.working_set_bytes and mac.usable_bytes < gpu.working_set_bytes:
+            gpu = msgspec.structs.replace(gpu, working_set_bytes=mac.usable_bytes)
+            findings.fact("gpus.0.working_set_bytes", "read", "hw.memsize_usable")
         gpus = (gpu,)
+    if mac.translated:
+        findings.note("this Python runs under Rosetta: what it starts is translated too; install an arm64 Python")
     system = Os(name="macos", release=base.os.release, page_bytes=mac.page_bytes or PAGE_BYTES)
     for path, record in (("cpu", cpu), ("memory", memory), ("os", system)):
         findings.cover(path, record, "read", origin)

@@ -1,4 +1,4 @@
-"""`lscpu` and `lspci` text of another machine."""
+"""`lscpu` text of another machine."""
 
 from __future__ import annotations
 
@@ -6,23 +6,11 @@ import re
 
 import msgspec
 
-from planner.catalog.records.device import DeviceTable
 from planner.errors import ProbeError
 from planner.hardware.cpuinfo import RELEVANT_FLAGS
-from planner.hardware.facts import Cpu, Gpu, GpuVendor, Hardware, NumaNode, Os
+from planner.hardware.facts import Cpu, Hardware, NumaNode, Os
 from planner.hardware.findings import Findings
-from planner.hardware.pci import AMD, INTEL, NVIDIA
-from planner.hardware.pci_names import builtin_name
-from planner.hardware.published import with_published
 from planner.hardware.tree import parse_cpu_list
-
-# `06:00.0 3D controller [0302]: NVIDIA Corporation GA102GL [A10] [10de:2236] (rev a1)`
-_LSPCI_LINE = re.compile(
-    r"^((?:[0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]) .*\[(?:03|12)[0-9a-f]{2}\]: (.*)"
-    r" \[([0-9a-f]{4}):([0-9a-f]{4})\]",
-    re.MULTILINE,
-)
-_VENDORS: dict[int, GpuVendor] = {NVIDIA: "nvidia", AMD: "amd", INTEL: "intel"}
 
 
 def add(hardware: Hardware, text: str, name: str, findings: Findings) -> Hardware:
@@ -70,20 +58,3 @@ def _nodes(facts: dict[str, str], online: set[int]) -> tuple[NumaNode, ...]:
         if match and cpus is not None:
             found.append(NumaNode(id=int(match[1]), cpus=tuple(cpu for cpu in cpus if cpu in online)))
     return tuple(sorted(found, key=lambda node: node.id))
-
-
-def add_lspci(hardware: Hardware, text: str, name: str, devices: DeviceTable | None, findings: Findings) -> Hardware:
-    """GPUs that `lspci -nn` lists, when no better source named any. Their memory is the published figure."""
-    gpus: list[Gpu] = []
-    for address, title, vendor_text, device_text in _LSPCI_LINE.findall(text):
-        vendor, device = int(vendor_text, 16), int(device_text, 16)
-        kind = _VENDORS.get(vendor)
-        if kind is None:
-            continue
-        product = re.search(r"\[([^\]]+)\]", title)
-        label = builtin_name(vendor, device, None) or (product[1] if product else title)
-        backend = {"nvidia": "cuda", "amd": "rocm"}.get(kind, "vulkan")
-        gpu = msgspec.convert({"vendor": kind, "name": label, "backend": backend, "bus_id": address}, Gpu)
-        findings.cover(f"gpus.{len(gpus)}", gpu, "read", f"lspci in {name}")
-        gpus.append(gpu)
-    return msgspec.structs.replace(hardware, gpus=with_published(tuple(gpus), devices, findings))

@@ -78,18 +78,17 @@ def _xml_board(gpu: ElementTree.Element) -> Board:
         power=power,
         display=find("display_active"),
         architecture=find("product_architecture"),
+        ecc=find("ecc_mode/current_ecc"),
     )
 
 
 def _xml_slice(part: ElementTree.Element, board: str) -> Slice:
     multiprocessors = _number(part.findtext("device_attributes/shared/multiprocessor_count"))
-    return Slice(
-        name=f"{board} MIG {part.findtext('index')}",
-        total_bytes=_bytes(part.findtext("fb_memory_usage/total")),
-        reserved_bytes=_bytes(part.findtext("fb_memory_usage/reserved")),
-        free_bytes=_bytes(part.findtext("fb_memory_usage/free")),
-        compute_slices=max(1, multiprocessors // _A100_SMS_PER_SLICE) if multiprocessors else None,
-    )
+    memory = [_bytes(part.findtext(f"fb_memory_usage/{name}")) for name in ("total", "reserved", "free")]
+    return _slice(board, part.findtext("index"), memory, multiprocessors)
+
+
+_SWITCHES = {"Enabled": True, "Yes": True, "Disabled": False, "No": False}
 
 
 def _board(
@@ -107,6 +106,7 @@ def _board(
     power: str | None,
     display: str | None,
     architecture: str | None,
+    ecc: str | None,
 ) -> Board:
     total, reserved, free = (_bytes(text) for text in memory)
     state: MemoryState = "known" if total else "not_supported"
@@ -128,7 +128,8 @@ def _board(
         slices=tuple(slices),
         virtualization=_word(virtualization),
         power_watts=float(watts[0]) if watts else None,
-        display={"Enabled": True, "Yes": True, "Disabled": False, "No": False}.get(display or ""),
+        display=_SWITCHES.get(display or ""),
+        ecc=_SWITCHES.get(ecc or ""),
         architecture=_word(architecture),
     )
 
@@ -136,8 +137,14 @@ def _board(
 def _parse_query(text: str) -> Driver:
     parts = re.split(r"^GPU ([0-9A-Fa-f]{8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7])\s*$", text, flags=re.MULTILINE)
     head = _nested(parts[0])
-    boards = tuple(_query_board(parts[i], _nested(parts[i + 1])) for i in range(1, len(parts) - 1, 2))
-    return Driver(boards=boards, driver_version=_at(head, "Driver Version"), cuda_version=_at(head, "CUDA Version"))
+    boards = []
+    for bus_id, text_of_board in zip(parts[1::2], parts[2::2], strict=True):
+        # each slice is a section of the same name, up to the next line of the board's own depth
+        slices = re.findall(r"^    MIG Device\s*\n((?:(?: {5,}.*)?\n)*)", text_of_board, re.MULTILINE)
+        boards.append(_query_board(bus_id, _nested(text_of_board), [_nested(part) for part in slices]))
+    return Driver(
+        boards=tuple(boards), driver_version=_at(head, "Driver Version"), cuda_version=_at(head, "CUDA Version")
+    )
 
 
 def _nested(text: str) -> dict[str, Any]:
@@ -168,7 +175,7 @@ def _at(section: dict[str, Any], *path: str) -> str | None:
     return _word(value) if isinstance(value, str) else None
 
 
-def _query_board(bus_id: str, facts: dict[str, Any]) -> Board:
+def _query_board(bus_id: str, facts: dict[str, Any], slices: list[dict[str, Any]]) -> Board:
     link = ("PCI", "GPU Link Info")
     power = _at(facts, "GPU Power Readings", "Default Power Limit") or _at(
         facts, "Power Readings", "Default Power Limit"
@@ -182,22 +189,46 @@ def _query_board(bus_id: str, facts: dict[str, Any]) -> Board:
         widths=[_at(facts, *link, "Link Width", part) for part in ("Max", "Current")],
         addressing=_at(facts, "Addressing Mode"),
         mig=_at(facts, "MIG Mode", "Current"),
-        slices=[],
+        slices=[_query_slice(part, _at(facts, "Product Name") or "") for part in slices],
         virtualization=_at(facts, "GPU Virtualization Mode", "Virtualization Mode"),
         power=power,
         display=_at(facts, "Display Active"),
         architecture=_at(facts, "Product Architecture"),
+        ecc=_at(facts, "ECC Mode", "Current"),
+    )
+
+
+def _query_slice(facts: dict[str, Any], board: str) -> Slice:
+    multiprocessors = _number(_at(facts, "Device Attributes", "Shared", "Multiprocessor count"))
+    memory = [_bytes(_at(facts, "FB Memory Usage", part)) for part in ("Total", "Reserved", "Free")]
+    return _slice(board, _at(facts, "Index"), memory, multiprocessors)
+
+
+def _slice(board: str, index: str | None, memory: list[int | None], multiprocessors: int | None) -> Slice:
+    sevenths = max(1, multiprocessors // _A100_SMS_PER_SLICE) if multiprocessors else None
+    return Slice(
+        name=f"{board} MIG {index or '?'}" + (f" ({sevenths}g)" if sevenths else ""),
+        total_bytes=memory[0],
+        reserved_bytes=memory[1],
+        free_bytes=memory[2],
+        compute_slices=sevenths,
     )
 
 
 _ROW = re.compile(
-    r"^\|\s+\d+\s+(?P<name>\S.*?)\s+(?:On|Off|N/A|WDDM|TCC|MCDM)\s+\|\s+(?P<bus>[0-9A-Fa-f:.]+|N/A)\s", re.MULTILINE
+    r"^\|\s+(?P<number>\d+)\s+(?P<name>\S.*?)\s+(?:On|Off|N/A|WDDM|TCC|MCDM)\s+\|\s+(?P<bus>[0-9A-Fa-f:.]+|N/A)\s",
+    re.MULTILINE,
+)
+_SLICE = re.compile(  # GPU, instance ids, slice; used and total memory; multiprocessors
+    r"^\|\s+(?P<gpu>\d+)\s+\d+\s+\d+\s+(?P<index>\d+)\s+\|\s+(?P<used>\d+)MiB\s+/\s+(?P<total>\d+)MiB\s+\|\s+(?P<sms>\d+)\s",
+    re.MULTILINE,
 )
 _USAGE = re.compile(r"\|\s+(?P<used>\d+)MiB\s+/\s+(?P<total>\d+)MiB\s+\|")
 
 
 def _parse_table(text: str) -> Driver:
     """The plain table: names (cut at the column's width), bus, used and total memory."""
+    text, _, below = text.partition("MIG devices:")
     rows = list(_ROW.finditer(text))
     version = re.search(r"Driver Version: (\S+)", text)
     cuda = re.search(r"CUDA Version: (\S+)", text)
@@ -205,6 +236,8 @@ def _parse_table(text: str) -> Driver:
     for row, following in zip(rows, [*rows[1:], None], strict=True):
         usage = _USAGE.search(text, row.end(), following.start() if following else len(text))
         total, used = (int(usage["total"]) * MIB, int(usage["used"]) * MIB) if usage else (None, None)
+        mig = re.search(r"\|\s+Enabled \|", text[row.end() : following.start() if following else len(text)])
+        slices = [_table_slice(part, row["name"]) for part in _SLICE.finditer(below) if part["gpu"] == row["number"]]
         boards.append(
             Board(
                 name=row["name"],
@@ -212,6 +245,8 @@ def _parse_table(text: str) -> Driver:
                 memory_state="known" if usage else "not_supported",
                 total_bytes=total,
                 free_bytes=total - used if total is not None and used is not None else None,
+                mig=mig is not None,
+                slices=tuple(slices),
             )
         )
     return Driver(
@@ -219,6 +254,11 @@ def _parse_table(text: str) -> Driver:
         driver_version=_word(version[1]) if version else None,
         cuda_version=_word(cuda[1]) if cuda else None,
     )
+
+
+def _table_slice(part: re.Match[str], board: str) -> Slice:
+    total, used = int(part["total"]) * MIB, int(part["used"]) * MIB
+    return _slice(board, part["index"], [total, None, total - used], int(part["sms"]))
 
 
 def _word(text: str | None) -> str | None:
