@@ -45,7 +45,9 @@ class CpuInfo(msgspec.Struct, frozen=True, kw_only=True):
 def parse_cpuinfo(text: str) -> CpuInfo:
     """Facts of /proc/cpuinfo text. Lines that are not understood are left out; nothing is ever raised."""
     first, processors, core_keys = _blocks(text)
-    listed = (first.get(name) for name in ("flags", "Features", "features", "isa", "cpu"))  # `POWER9, altivec supported`
+    listed = (
+        first.get(name) for name in ("flags", "Features", "features", "isa", "cpu")
+    )  # `POWER9, altivec supported`
     flags = next((text for text in listed if text), "").split()
     implementer, part = first.get("CPU implementer", ""), first.get("CPU part", "")
     model = first.get("model name") or first.get("Processor") or first.get("cpu") or first.get("Model Name")

@@ -223,9 +223,18 @@ class Hardware(Record):
         return min(known) if known else None
 
     @property
+    def plan_nodes(self) -> tuple[NumaNode, ...]:
+        """The nodes that a plan may use: those whose memory the cpuset allows, with the CPUs that it leaves. A node
+        whose CPUs are all taken away is memory only. All nodes where nothing would be left."""
+        allowed = set(self.cpu.allowed_cpus)
+        if all(node.allowed and (not allowed or allowed.issuperset(node.cpus)) for node in self.numa_nodes):
+            return self.numa_nodes
+        return tuple(_within(node, allowed) for node in self.numa_nodes if node.allowed) or self.numa_nodes
+
+    @property
     def ram_bandwidth_bytes_per_s(self) -> float | None:
-        """Sum of the nodes' read bandwidths, None when one of a CPU-bearing node is unknown."""
-        rates = [node.bandwidth_bytes_per_s for node in self.numa_nodes if not node.memory_only]
+        """Sum of the read bandwidths of the nodes in use, None when one of a CPU-bearing node is unknown."""
+        rates = [node.bandwidth_bytes_per_s for node in self.plan_nodes if not node.memory_only]
         known = [rate for rate in rates if rate is not None]
         return sum(known) if known and len(known) == len(rates) else None
 
@@ -233,3 +242,8 @@ class Hardware(Record):
     def unified(self) -> bool:
         """True when the GPU computes in system memory (Apple Silicon, GB10, APUs)."""
         return any(gpu.unified for gpu in self.gpus)
+
+
+def _within(node: NumaNode, allowed: set[int]) -> NumaNode:
+    left = tuple(cpu for cpu in node.cpus if not allowed or cpu in allowed)
+    return msgspec.structs.replace(node, cpus=left, memory_only=not left)

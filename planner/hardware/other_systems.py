@@ -18,8 +18,8 @@ from planner.hardware.published import with_published
 _UTF8, _SINT32 = 0x08000100, 3  # kCFStringEncodingUTF8, kCFNumberSInt32Type
 _TEXT_NAMES = ("machdep.cpu.brand_string", "hw.perflevel0.name", "hw.perflevel1.name", "hw.perflevel2.name")
 _NUMBER_NAMES = (
-    "hw.memsize", "hw.memsize_usable", "hw.ncpu", "hw.physicalcpu_max", "hw.pagesize", "hw.nperflevels", "kern.hv_vmm_present",
-    "iogpu.wired_limit_mb", "debug.iogpu.wired_limit", "sysctl.proc_translated",
+    "hw.memsize", "hw.memsize_usable", "hw.ncpu", "hw.physicalcpu_max", "hw.pagesize", "hw.nperflevels",
+    "kern.hv_vmm_present", "iogpu.wired_limit_mb", "debug.iogpu.wired_limit", "sysctl.proc_translated",
     "hw.perflevel0.physicalcpu_max", "hw.perflevel1.physicalcpu_max", "hw.perflevel2.physicalcpu_max",
     "hw.perflevel0.logicalcpu_max", "hw.perflevel1.logicalcpu_max", "hw.perflevel2.logicalcpu_max",
     "hw.optional.arm.FEAT_DotProd", "hw.optional.arm.FEAT_I8MM", "hw.optional.arm.FEAT_BF16",

@@ -222,8 +222,8 @@ def _gpu_lacks(attempt: Attempt, site: Site) -> bool:
 
 
 def compute_nodes(hardware: Hardware) -> tuple[NumaNode, ...]:
-    """NUMA nodes with CPUs."""
-    return tuple(node for node in hardware.numa_nodes if not node.memory_only)
+    """NUMA nodes with CPUs that may be used."""
+    return tuple(node for node in hardware.plan_nodes if not node.memory_only)
 
 
 def _on_cpu(site: Site, attempt: Try, *, copies: bool) -> Iterator[Attempt]:

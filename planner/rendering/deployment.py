@@ -87,7 +87,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _cpus(plan: Plan, nodes: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(sorted(cpu for node in plan.hardware.numa_nodes if node.id in nodes for cpu in node.cpus))
+    return tuple(sorted(cpu for node in plan.hardware.plan_nodes if node.id in nodes for cpu in node.cpus))
 
 
 def is_loopback(address: str) -> bool:

@@ -59,26 +59,30 @@ def instruction_sets(hardware: Hardware) -> frozenset[str]:
 def physical_cores(hardware: Hardware) -> int | None:
     """Cores that one computing thread each should go to: performance cores on hybrid chips, never more than the
     container or affinity leaves. None when the CPU is not known."""
-    cpu = hardware.cpu
-    performance = sum(kind.cores for kind in cpu.core_types if kind.name.upper().startswith("P"))
-    cores = performance or cpu.cores
+    cores = _physical_cores(hardware)
     if cores is None:
         return None
-    limits = [value for value in (cpu.usable_cpus, cpu.quota_cpus) if value]
+    limits = [value for value in (hardware.cpu.usable_cpus, hardware.cpu.quota_cpus) if value]
     return max(1, min([cores, *(int(value) for value in limits)]))
+
+
+def _physical_cores(hardware: Hardware) -> int | None:
+    performance = sum(kind.cores for kind in hardware.cpu.core_types if kind.name.upper().startswith("P"))
+    return performance or hardware.cpu.cores
 
 
 def threads(service: Service, hardware: Hardware) -> int | None:
     """Computing threads of one instance: as planned, else the physical cores of the nodes that it is bound to."""
     if service.threads is not None:
         return service.threads
-    cores = physical_cores(hardware)
-    nodes = [node for node in hardware.numa_nodes if node.cpus]
-    used = service.placement.numa_nodes
-    if cores is None or service.placement.numa != "bind" or not used or not nodes:
+    cores, whole = physical_cores(hardware), _physical_cores(hardware)
+    used, instances = service.placement.numa_nodes, service.placement.instances
+    left = [len(node.cpus) for node in hardware.plan_nodes if node.cpus and node.id in used]
+    if cores is None or whole is None or service.placement.numa != "bind" or not left:
         return cores
-    per_instance = len(used) if service.placement.instances == 1 else 1
-    return max(1, cores * per_instance // len(nodes))
+    nodes = sum(1 for node in hardware.numa_nodes if node.cpus)
+    per_instance = len(used) if instances == 1 else 1
+    return max(1, min(whole * per_instance // nodes, min(left) * per_instance, cores // instances))
 
 
 class Numa(NamedTuple):
@@ -93,7 +97,7 @@ def numa_of(placement: Placement, hardware: Hardware) -> Numa:
     """The policy of a placement; `none` on a machine with one node of its own memory and CPUs."""
     if placement.numa == "none" or not placement.numa_nodes:
         return Numa("none", (), ())
-    cpus = sorted(cpu for node in hardware.numa_nodes if node.id in placement.numa_nodes for cpu in node.cpus)
+    cpus = sorted(cpu for node in hardware.plan_nodes if node.id in placement.numa_nodes for cpu in node.cpus)
     return Numa(placement.numa, placement.numa_nodes, tuple(cpus))
 
 

@@ -55,14 +55,14 @@ def _unified_pools(hardware: Hardware) -> tuple[Pool, ...]:
             free_bytes=hardware.memory.available_bytes,
             bandwidth_bytes_per_s=gpu.bandwidth_bytes_per_s or hardware.ram_bandwidth_bytes_per_s,
             gpu=index,
-            nodes=tuple(node.id for node in hardware.numa_nodes),
+            nodes=tuple(node.id for node in hardware.plan_nodes),
         ),
     )
 
 
 def _ram_pools(hardware: Hardware) -> tuple[Pool, ...]:
     """One pool per NUMA node where there are several and all sizes are known, else one for all RAM."""
-    nodes = tuple(node for node in hardware.numa_nodes if node.kind != "gpu")
+    nodes = tuple(node for node in hardware.plan_nodes if node.kind != "gpu")
     sizes = [node.memory_bytes for node in nodes]
     if len(nodes) < 2 or any(size is None for size in sizes):
         return _one_ram_pool(hardware, nodes)

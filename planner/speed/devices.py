@@ -132,7 +132,7 @@ def usable_cores(hardware: Hardware, nodes: tuple[NumaNode, ...], constants: Cpu
     threads_per_core = cpu.threads / cpu.cores if cpu.threads and cpu.cores else 1.0
     if cpu.threads and cpu.usable_cpus and cpu.usable_cpus < cpu.threads:
         total *= cpu.usable_cpus / cpu.threads
-    working = [node for node in hardware.numa_nodes if not node.memory_only]
+    working = [node for node in hardware.plan_nodes if not node.memory_only]
     named = [node for node in nodes if not node.memory_only]
     if named and len(named) < len(working):
         total *= _cpu_share(named, working)
@@ -165,12 +165,12 @@ def _nodes(hardware: Hardware, placement: Placement, pools: tuple[Pool, ...]) ->
     wanted = set(placement.numa_nodes)
     if not wanted:
         wanted = {pool.node for pool in pools if pool.node is not None} | {n for pool in pools for n in pool.nodes}
-    chosen = tuple(node for node in hardware.numa_nodes if node.id in wanted)
-    return chosen or tuple(node for node in hardware.numa_nodes if not node.memory_only)
+    chosen = tuple(node for node in hardware.plan_nodes if node.id in wanted)
+    return chosen or tuple(node for node in hardware.plan_nodes if not node.memory_only)
 
 
 def _source(hardware: Hardware, node: NumaNode) -> str | None:
-    index = hardware.numa_nodes.index(node)
+    index = next(i for i, other in enumerate(hardware.numa_nodes) if other.id == node.id)
     fact = hardware.sources.get(f"numa_nodes.{index}.bandwidth_bytes_per_s")
     return fact.source if fact else None
 
@@ -202,7 +202,7 @@ def _node_rate(hardware: Hardware, node: NumaNode) -> float | None:
     """What a node's memory delivers: to its own cores, or (memory only) to the best-connected node's."""
     if not node.memory_only:
         return node.bandwidth_bytes_per_s
-    rates = [other.remote_bandwidth_bytes_per_s.get(node.id) for other in hardware.numa_nodes]
+    rates = [other.remote_bandwidth_bytes_per_s.get(node.id) for other in hardware.plan_nodes]
     known = [rate for rate in rates if rate is not None]
     return max(known) if known else node.bandwidth_bytes_per_s
 

@@ -50,7 +50,7 @@ def add(hardware: Hardware, text: str, name: str, devices: DeviceTable | None, f
 
 def parse_sysctl(text: str) -> Mac:
     """`hw.memsize: 137438953472` lines (also with `=`)."""
-    facts = dict(re.findall(r"^([\w.]+)\s*[:=]\s*(.*?)\s*$", text, re.MULTILINE))
+    facts = dict(re.findall(r"^([\w.-]+)\s*[:=]\s*(.*?)\s*$", text, re.MULTILINE))
 
     def number(*names: str) -> int | None:
         found = (facts.get(name, "") for name in names)
