@@ -13,7 +13,7 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import msgspec
 
@@ -82,10 +82,14 @@ def collect(tree: Tree) -> tuple[dict[str, bytes], dict[str, str]]:
     """(content by path, link target by path) of what was read; each file stands where its links lead."""
     files: dict[str, bytes] = {}
     links: dict[str, str] = {}
+    places: dict[str, str] = {}  # folders are followed once
     for name in sorted(tree.contents.keys() | tree.seen_paths):
         if LEFT_OUT.fullmatch(name):
             continue
-        place = _follow(tree.root, name, links)
+        folder, _, base = name.rpartition("/")
+        if folder not in places:
+            places[folder] = _follow(tree.root, folder, links)
+        place = _follow(tree.root, f"{places[folder]}/{base}", links, places[folder])
         if name in tree.contents or Path(tree.root, place).is_file():
             files[place] = tree.contents.get(name, b"")
     return cleaned(files, tree), {name: target for name, target in links.items() if name not in files}
@@ -100,14 +104,15 @@ def _empty_folders(tree: Tree, files: dict[str, bytes], links: dict[str, str]) -
             child = Path(tree.root, place, name)
             if child.is_dir() and not child.is_symlink() and not name.isdecimal():
                 found.add(f"{place}/{name}")
-    return sorted(name for name in found if not any(file.startswith(name + "/") for file in files))
+    filled = {str(folder) for file in files for folder in PurePosixPath(file).parents}
+    return sorted(found - filled)
 
 
-def _follow(root: str, name: str, links: dict[str, str]) -> str:
-    """The path without links; every link on the way is added to `links`. `/proc/self` stays as it is: it names a
-    process that exists nowhere else."""
-    done: list[str] = []
-    parts = name.split("/")
+def _follow(root: str, name: str, links: dict[str, str], followed: str = "") -> str:
+    """The path without links; every link on the way is added to `links`. The beginning of it that was `followed`
+    before holds none. `/proc/self` stays as it is: it names a process that exists nowhere else."""
+    done = followed.split("/") if followed else []
+    parts = name.split("/")[len(done) :]
     for _ in range(_MOST_PARTS):
         if not parts:
             break

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-    from planner.hardware.facts import Gpu, Hardware, NumaNode
+    from planner.hardware.facts import Gpu, Hardware, Link, Memory, NumaNode
 
 MAX_NOTES = 8
 DEEPER, DEEPEST = " " * 4, " " * 11
@@ -75,13 +75,25 @@ def overview_table(hardware: Hardware) -> RenderableType:
     if memory.limit_bytes is not None:
         table.add_row("limit", format_gib(memory.limit_bytes), source_of(hardware, "memory.limit_bytes"))
     if memory.theoretical_bytes_per_s is not None:
-        text = f"{memory.type or 'RAM'}, {known(memory.channels)} channels x {known(memory.mt_per_s)} MT/s"
-        text += f" = {format_gb_per_s(memory.theoretical_bytes_per_s)}"
-        table.add_row("modules", text, source_of(hardware, "memory.theoretical_bytes_per_s"))
+        path = "memory.theoretical_bytes_per_s"
+        rate = format_gb_per_s(memory.theoretical_bytes_per_s) + doubt_of(hardware, path)
+        table.add_row("modules", modules_text(memory, rate), source_of(hardware, path))
     system = " ".join(part for part in (hardware.os.name, hardware.os.release) if part) or "unknown"
     place = ", ".join(part for part in (hardware.virtualization, hardware.container) if part)
     table.add_row("system", f"{system}{f' ({place})' if place else ''}", source_of(hardware, "os.name"))
+    balancing = {True: "NUMA balancing on", False: "NUMA balancing off", None: ""}[hardware.os.numa_balancing]
+    pages = hardware.os.transparent_hugepages
+    settings = [balancing, f"transparent huge pages: {pages}" if pages else ""]
+    if any(settings):
+        table.add_row("", ", ".join(text for text in settings if text), source_of(hardware, "os.transparent_hugepages"))
     return table
+
+
+def modules_text(memory: Memory, rate: str) -> str:
+    """`DDR5, 16 channels x 4800 MT/s = 614 GB/s`; without the modules' own word what the processor's series can do."""
+    if memory.channels is None or memory.mt_per_s is None:
+        return f"{memory.type or 'RAM'}, at most {rate} (the processor's series)"
+    return f"{memory.type or 'RAM'}, {memory.channels} channels x {memory.mt_per_s} MT/s = {rate}"
 
 
 def known(value: object) -> str:
@@ -91,7 +103,10 @@ def known(value: object) -> str:
 
 def node_lines(hardware: Hardware) -> list[Text]:
     """Each NUMA node with its memory, its bandwidth and the GPUs that hang on it; then the GPUs of no known node."""
-    lines = heading("NUMA nodes and their GPUs" if hardware.gpus else "NUMA nodes")
+    sockets = {node.package for node in hardware.numa_nodes if node.cpus}
+    each = sum(1 for node in hardware.numa_nodes if node.cpus) // max(1, len(sockets))
+    title = "NUMA nodes and their GPUs" if hardware.gpus else "NUMA nodes"
+    lines = heading(title + (f" ({each} a socket: SNC or NPS)" if each > 1 and None not in sockets else ""))
     for index, node in enumerate(hardware.numa_nodes):
         lines += node_text(hardware, index, node)
         for number, gpu in enumerate(hardware.gpus):
@@ -114,13 +129,26 @@ def node_text(hardware: Hardware, index: int, node: NumaNode) -> list[Text]:
     lines = [columns((name, cpus, format_gib(node.memory_bytes), f"read {rate}"), NODE_WIDTHS)]
     if not node.allowed:
         lines += wrapped("the cpuset forbids its memory", first=DEEPER, rest=DEEPER)
-    ways = []
-    for other in sorted(set(node.distances) - {node.id}):
-        remote = node.remote_bandwidth_bytes_per_s.get(other)
-        ways.append(f"node {other}: {node.distances[other]}{f' ({format_gb_per_s(remote)})' if remote else ''}")
+    if node.side_cache_bytes:
+        cache = f"slower memory behind {format_gib(node.side_cache_bytes)} of DRAM as its cache (2LM)"
+        lines += wrapped(cache, first=DEEPER, rest=DEEPER)
+    ways = ways_text(node)
     if ways:
-        lines += wrapped(f"distance to {', '.join(ways)}", first=DEEPER, rest=DEEPER, most=2)
+        lines += wrapped(f"distance to {ways}", first=DEEPER, rest=DEEPER, most=2)
     return lines
+
+
+def ways_text(node: NumaNode) -> str:
+    """`node 1: 21 (96.0 GB/s), nodes 2-3: 31`: the other nodes by distance, with what was measured on the way."""
+    groups: dict[tuple[int, float | None], list[int]] = {}
+    for other in sorted(set(node.distances) - {node.id}):
+        key = (node.distances[other], node.remote_bandwidth_bytes_per_s.get(other))
+        groups.setdefault(key, []).append(other)
+    parts = []
+    for (distance, remote), others in groups.items():
+        rate = f" ({format_gb_per_s(remote)})" if remote else ""
+        parts.append(f"node{'s' if len(others) > 1 else ''} {ranges(others)}: {distance}{rate}")
+    return ", ".join(parts)
 
 
 def gpu_text(hardware: Hardware, number: int, gpu: Gpu) -> list[Text]:
@@ -129,6 +157,7 @@ def gpu_text(hardware: Hardware, number: int, gpu: Gpu) -> list[Text]:
     memory = "memory unknown" if gpu.memory_bytes is None else format_gib(gpu.memory_bytes)
     if free is not None:
         memory += f" ({format_gib(free)} {'usable' if gpu.unified else 'free'})"
+    memory += ", ECC" if gpu.ecc else ""
     rate = with_source(hardware, gpu.bandwidth_bytes_per_s, f"gpus.{number}.bandwidth_bytes_per_s")
     rate = "bandwidth unknown" if gpu.bandwidth_bytes_per_s is None else rate
     name = wrapped(f"gpu {number}  {gpu.name}", first=DEEPER, rest=DEEPEST, most=1)
@@ -140,26 +169,37 @@ def with_source(hardware: Hardware, bytes_per_s: float | None, path: str) -> str
     """`182 GB/s measured`, a question mark behind a doubtful one, or `unknown`."""
     if bytes_per_s is None:
         return "unknown"
+    return f"{format_gb_per_s(bytes_per_s)} {source_of(hardware, path)}{doubt_of(hardware, path)}".rstrip()
+
+
+def doubt_of(hardware: Hardware, path: str) -> str:
+    """A question mark where the fact is doubtful."""
     fact = hardware.sources.get(path)
-    doubt = "?" if fact is not None and fact.state == "suspect" else ""
-    return f"{format_gb_per_s(bytes_per_s)} {source_of(hardware, path)}{doubt}".rstrip()
+    return "?" if fact is not None and fact.state == "suspect" else ""
 
 
 def cpu_ranges(node: NumaNode) -> str:
-    """`0-15,32-47`, or `none` for a memory-only node."""
-    if not node.cpus:
-        return "none"
-    ranges: list[list[int]] = []
-    for cpu in sorted(node.cpus):
-        if ranges and cpu == ranges[-1][1] + 1:
-            ranges[-1][1] = cpu
+    """`0-15,32-47`, every fourth as `0-76/4`, or `none` for a memory-only node."""
+    cpus = sorted(node.cpus)
+    step = cpus[1] - cpus[0] if len(cpus) > 2 else 0
+    if step > 1 and cpus == list(range(cpus[0], cpus[-1] + 1, step)):
+        return f"{cpus[0]}-{cpus[-1]}/{step}"
+    return ranges(cpus) or "none"
+
+
+def ranges(numbers: list[int]) -> str:
+    """Sorted numbers as `0-3,8`."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
         else:
-            ranges.append([cpu, cpu])
-    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges)
+            runs.append([number, number])
+    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in runs)
 
 
 def link_text(gpu: Gpu) -> str:
-    """`PCIe 4.0 x16 (31.5 GB/s)`, `NVLink-C2C`, `unified memory`; NVLink peers behind it."""
+    """`PCIe 4.0 x16 (31.5 GB/s)` and what an idle link is at now, `NVLink-C2C`, `unified memory`; peers behind it."""
     link = gpu.link
     if gpu.unified:
         text = "unified memory"
@@ -169,4 +209,15 @@ def link_text(gpu: Gpu) -> str:
         pcie = f"PCIe {known(link.generation)}.0 x{known(link.width)}"
         text = {"pcie": pcie, "nvlink-c2c": "NVLink-C2C", "on-die": "on the die"}[link.kind]
         text += "" if link.bytes_per_s is None else f" ({format_gb_per_s(link.bytes_per_s)})"
-    return text + (f", NVLink to gpu {', '.join(map(str, gpu.nvlink_peers))}" if gpu.nvlink_peers else "")
+        text += now_text(link)
+    text += f", NVLink to gpu {ranges(sorted(gpu.nvlink_peers))}" if gpu.nvlink_peers else ""
+    direct = sorted(set(gpu.p2p_peers) - set(gpu.nvlink_peers))
+    return text + (f", reads gpu {ranges(direct)} directly" if direct else "")
+
+
+def now_text(link: Link) -> str:
+    """`, now 1.0 x8`: what an idle card's link dropped to; a width that stays down under load is the slot's."""
+    now = (link.current_generation or link.generation, link.current_width or link.width)
+    if now == (link.generation, link.width):
+        return ""
+    return f", now {known(now[0])}.0 x{known(now[1])} (idle{' or its slot' if now[1] != link.width else ''})"

@@ -15,7 +15,19 @@ LEARN_GPU_MEMORY = {
 
 def unknown_facts(hardware: Hardware) -> list[str]:
     """One sentence each: the unknown fact, then how to learn it."""
-    return [*_processors(hardware), *_nodes(hardware), *_modules(hardware), *_gpus(hardware)]
+    found = [*_processors(hardware), *_nodes(hardware), *_modules(hardware), *_gpus(hardware)]
+    return [*_doubtful(hardware), *found]
+
+
+def _doubtful(hardware: Hardware) -> list[str]:
+    """What the question mark behind a bandwidth means here."""
+    nodes = [hardware.sources.get(f"numa_nodes.{i}.bandwidth_bytes_per_s") for i, _ in enumerate(hardware.numa_nodes)]
+    kinds = {fact.source for fact in nodes if fact is not None and fact.state == "suspect"}
+    if "measured" in kinds:
+        return ["figures with ?: measured while the machine was busy: `planner probe` on it when it is idle"]
+    if kinds:
+        return ["figures with ?: a theoretical peak, not measured: `planner probe` on the machine measures it"]
+    return []
 
 
 def _processors(hardware: Hardware) -> list[str]:

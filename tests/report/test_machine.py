@@ -98,16 +98,58 @@ def test_nodes_say_cpus_memory_bandwidth_and_the_way_to_each_other():
 
 def test_gpus_say_memory_bandwidth_and_links():
     first = "gpu 0 NVIDIA H100 80GB HBM3 80.0 GiB (79.0 GiB free), 3352 GB/s catalog PCIe 5.0 x16 (63.0 GB/s),"
-    assert f"{first} NVLink to gpu 1, 2, 3" in said(machine())
+    assert f"{first} NVLink to gpu 1-3" in said(machine())
+
+
+def test_what_a_link_is_at_now_and_who_is_read_directly():
+    """RTX 5090 when idle: generation 1 of 5, 8 of 16 lanes."""
+    idle = Link(generation=5, width=16, bytes_per_s=63e9, current_generation=1, current_width=8)
+    text = said(machine(gpus=(card(0, link=idle, nvlink_peers=(), p2p_peers=(1,), ecc=True), card(1))))
+    assert "PCIe 5.0 x16 (63.0 GB/s), now 1.0 x8 (idle or its slot), reads gpu 1 directly" in text
+    assert "(79.0 GiB free), ECC, 3352 GB/s" in text
+    slow = Link(generation=5, width=16, bytes_per_s=63e9, current_generation=2, current_width=16)
+    assert "now 2.0 x16 (idle)" in said(machine(gpus=(card(0, link=slow),)))
+
+
+def test_what_the_question_mark_means():
+    assert "figures with ?: a theoretical peak, not measured: `planner probe` on the machine" in said(machine())
+    busy = {"numa_nodes.0.bandwidth_bytes_per_s": FactSource(source="measured", state="suspect")}
+    assert "182 GB/s measured?" in said(machine(sources=busy))
+    assert "figures with ?: measured while the machine was busy" in said(machine(sources=busy))
+    assert "?" not in said(machine(sources={}))
+
+
+def test_sub_numa_clusters_and_memory_caches():
+    """Two sockets of two nodes each, CPUs in turn, Optane behind DRAM."""
+    nodes = tuple(
+        node(
+            i, cpus=tuple(range(i, 80, 4)), distances={0: 10, 1: 21, 2: 11, 3: 21}, package=i % 2, side_cache_bytes=GIB
+        )
+        for i in range(4)
+    )
+    text = said(machine(numa_nodes=nodes, gpus=()))
+    assert "NUMA nodes (2 a socket: SNC or NPS) node 0 CPUs 0-76/4" in text
+    assert "slower memory behind 1.0 GiB of DRAM as its cache (2LM)" in text
+    assert "distance to nodes 1,3: 21, node 2: 11" in text
+    assert "a socket" not in said(machine())
+
+
+def test_a_peak_of_the_series_is_said_to_be_that():
+    unread = Memory(total_bytes=512 * GIB, theoretical_bytes_per_s=282e9)
+    suspect = {"memory.theoretical_bytes_per_s": FactSource(source="catalog", state="suspect")}
+    text = said(machine(memory=unread, sources=suspect))
+    assert "modules RAM, at most 282 GB/s? (the processor's series) catalog" in text
+    assert "DDR5, 16 channels x 4800 MT/s = 614 GB/s" in said(machine())
 
 
 def test_a_known_machine_leaves_nothing_open():
-    assert "nknown" not in said(machine())
+    assert "nknown" not in said(machine(sources={}))
 
 
 def test_unified_memory():
-    text = said(machine(gpus=(card(0, unified=True, working_set_bytes=64 * GIB, link=None, nvlink_peers=()),)))
-    assert "80.0 GiB (64.0 GiB usable), 3352 GB/s catalog unified memory" in text
+    shared = card(0, unified=True, working_set_bytes=64 * GIB, link=None, nvlink_peers=())
+    text = said(machine(gpus=(shared,), sources={}))
+    assert "80.0 GiB (64.0 GiB usable), 3352 GB/s unified memory" in text
     assert "nknown" not in text
 
 
