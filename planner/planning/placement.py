@@ -6,6 +6,9 @@ Only known memory is used: without the size of RAM no placement reaches into it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple
+
+from msgspec.structs import replace
 
 from planner.hardware.facts import Gpu, Hardware, NumaNode
 from planner.sizing.records import Footprint, ModelShape, Placement, Pool, Record
@@ -163,25 +166,25 @@ def _partly_in_ram(kinds: tuple[str, ...], shape: ModelShape, site: Site, attemp
         return
     main = gpus[max(usable, key=lambda i: (gpus[i].memory_bytes or 0, -i))].backend
     chosen = tuple(i for i in usable if gpus[i].backend == main)
+    fitted = False
     if "experts-in-ram" in kinds and shape.moe_layers:
-        tried = _fewest_experts(shape, chosen, site, attempt)
-        yield tried
-        if tried.fits:
-            return
-    if "split" in kinds:
-        found = _most_layers(shape, chosen, site, attempt)
-        if found is not None:
-            yield found
+        for numa in _numa_ways(chosen, site):
+            tried = _fewest_experts(shape, chosen, site, attempt, numa)
+            fitted = fitted or tried.fits
+            yield tried
+    if "split" in kinds and not fitted:
+        for numa in _numa_ways(chosen, site):
+            found = _most_layers(shape, chosen, site, attempt, numa)
+            if found is not None:
+                yield found
 
 
-def _fewest_experts(shape: ModelShape, gpus: tuple[int, ...], site: Site, attempt: Try) -> Attempt:
+def _fewest_experts(shape: ModelShape, gpus: tuple[int, ...], site: Site, attempt: Try, numa: NumaWay) -> Attempt:
     """Experts of as few layers as possible in RAM: more experts there make the GPU's share smaller, never larger."""
 
     def at(count: int) -> Attempt:
         text = f"experts of {count} of {shape.moe_layers} layers in RAM, the rest in VRAM"
-        return _numa_attempt(
-            Placement(kind="experts-in-ram", gpus=gpus, cpu_expert_layers=count, text=text), site, attempt
-        )
+        return attempt(numa.place(Placement(kind="experts-in-ram", gpus=gpus, cpu_expert_layers=count, text=text)))
 
     low, high, best = 1, shape.moe_layers, at(shape.moe_layers)
     if _gpu_lacks(best, site):
@@ -196,12 +199,12 @@ def _fewest_experts(shape: ModelShape, gpus: tuple[int, ...], site: Site, attemp
     return best
 
 
-def _most_layers(shape: ModelShape, gpus: tuple[int, ...], site: Site, attempt: Try) -> Attempt | None:
+def _most_layers(shape: ModelShape, gpus: tuple[int, ...], site: Site, attempt: Try, numa: NumaWay) -> Attempt | None:
     """As many layers as possible in VRAM; None when not even one fits there."""
 
     def at(count: int) -> Attempt:
         text = f"{count} of {shape.layers} layers in VRAM, the rest in RAM"
-        return _numa_attempt(Placement(kind="split", gpus=gpus, gpu_layers=count, text=text), site, attempt)
+        return attempt(numa.place(Placement(kind="split", gpus=gpus, gpu_layers=count, text=text)))
 
     low, high, best = 1, shape.layers, at(1)
     if _gpu_lacks(best, site):
@@ -227,8 +230,9 @@ def compute_nodes(hardware: Hardware) -> tuple[NumaNode, ...]:
 
 
 def _on_cpu(site: Site, attempt: Try, *, copies: bool) -> Iterator[Attempt]:
-    """One server; and one copy per NUMA node where several users can share them."""
-    yield _numa_attempt(Placement(kind="cpu", text="on the CPU"), site, attempt)
+    """One server, bound or interleaved; and one copy per NUMA node where several users can share them."""
+    for numa in _numa_ways((), site):
+        yield attempt(numa.place(Placement(kind="cpu", text="on the CPU")))
     nodes = compute_nodes(site.hardware)
     if copies and len(nodes) > 1:
         ids = tuple(node.id for node in nodes)
@@ -236,37 +240,30 @@ def _on_cpu(site: Site, attempt: Try, *, copies: bool) -> Iterator[Attempt]:
         yield attempt(Placement(kind="cpu", numa="bind", numa_nodes=ids, instances=len(ids), text=text))
 
 
-def _numa_attempt(placement: Placement, site: Site, attempt: Try) -> Attempt:
-    """Bound to the node with the most memory when the share in RAM fits there, else interleaved over all nodes."""
+class NumaWay(NamedTuple):
+    """How RAM is used over NUMA nodes; the default where there is only one."""
+
+    policy: Literal["none", "bind", "interleave"] = "none"
+    nodes: tuple[int, ...] = ()
+    text: str = ""
+
+    def place(self, placement: Placement) -> Placement:
+        """The placement with its RAM used in this way."""
+        if not self.nodes:
+            return placement
+        return replace(placement, numa=self.policy, numa_nodes=self.nodes, text=f"{placement.text}, {self.text}")
+
+
+def _numa_ways(gpus: tuple[int, ...], site: Site) -> tuple[NumaWay, ...]:
+    """Bound to one node, the GPU's own or else the one with the most memory, and interleaved over all: which of them is
+    faster is for the estimate to say."""
     nodes = compute_nodes(site.hardware)
     if len(nodes) < 2:
-        return attempt(placement)
-    tried: Attempt | None = None
-    for node in _nodes_by_preference(placement, site, nodes):
-        bound = _with_numa(placement, "bind", (node.id,), f"{placement.text}, bound to NUMA node {node.id}")
-        tried = attempt(bound)
-        if tried.fits:
-            return tried
+        return (NumaWay(),)
+    own = {site.hardware.gpus[index].numa_node for index in gpus}
+    first = min(nodes, key=lambda node: (node.id not in own, -(node.memory_bytes or 0), node.id))
     everywhere = tuple(node.id for node in nodes)
-    text = f"{placement.text}, interleaved over {len(nodes)} NUMA nodes"
-    return attempt(_with_numa(placement, "interleave", everywhere, text))
-
-
-def _nodes_by_preference(placement: Placement, site: Site, nodes: tuple[NumaNode, ...]) -> list[NumaNode]:
-    """The GPU's own node first, then the largest; only one of each is worth a trial."""
-    own = {site.hardware.gpus[index].numa_node for index in placement.gpus}
-    ranked = sorted(nodes, key=lambda node: (node.id not in own, -(node.memory_bytes or 0), node.id))
-    return ranked[:1]
-
-
-def _with_numa(placement: Placement, numa: str, nodes: tuple[int, ...], text: str) -> Placement:
-    return Placement(
-        kind=placement.kind,
-        gpus=placement.gpus,
-        gpu_layers=placement.gpu_layers,
-        cpu_expert_layers=placement.cpu_expert_layers,
-        tensor_parallel=placement.tensor_parallel,
-        numa=numa,  # type: ignore[arg-type]
-        numa_nodes=nodes,
-        text=text,
+    return (
+        NumaWay("bind", (first.id,), f"bound to NUMA node {first.id}"),
+        NumaWay("interleave", everywhere, f"interleaved over {len(nodes)} NUMA nodes"),
     )

@@ -165,7 +165,7 @@ def _questions(role: Role, case: Case, site: Site, chosen: tuple[Chosen, ...], *
     """The questions of a role, the preferred first; later ones are asked only when nothing answers the earlier."""
     match role:
         case "interactive":
-            main = _language(role, case, site)
+            main = language_question(role, case, site)
             return [main._replace(kinds=_GPU_KINDS)] if both and case.workload.roles == ("batch",) else [main]
         case "batch":
             return _batch_questions(case, site, chosen, both=both)
@@ -178,7 +178,8 @@ def _questions(role: Role, case: Case, site: Site, chosen: tuple[Chosen, ...], *
 _GPU_KINDS = ("gpu", "multi-gpu", "tensor-parallel")
 
 
-def _language(role: Role, case: Case, site: Site) -> Question:
+def language_question(role: Role, case: Case, site: Site) -> Question:
+    """The question of a role that writes text: the workload's own demand, floor and targets."""
     demand = demand_of(case.workload, case.users, case.context_tokens, case.constraints.kv_type)
     return Question(
         catalog=case.catalog,
@@ -216,7 +217,7 @@ def _floor(name: str | None, catalog: Catalog) -> Quant | None:
 def _batch_questions(case: Case, site: Site, chosen: tuple[Chosen, ...], *, both: bool) -> list[Question]:
     """Beside an interactive service: in RAM, the same model first, so that a request may go to either; nobody waits,
     so no target. Alone: wherever it runs best."""
-    question = _language("batch", case, site)
+    question = language_question("batch", case, site)
     if not both:
         return [question]
     row = replace(
@@ -273,4 +274,4 @@ def _kind(catalog: Catalog, name: str) -> str | None:
 def _image_question(case: Case, site: Site) -> Question:
     """Images: only the licence, what is excluded, and the row's shortlist matter."""
     asked = Constraints(license=case.constraints.license, exclude=case.constraints.exclude)
-    return _language("image", case, site)._replace(capabilities=("image",), constraints=asked)
+    return language_question("image", case, site)._replace(capabilities=("image",), constraints=asked)

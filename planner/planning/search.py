@@ -146,13 +146,15 @@ def _demand_for(model: Model, question: Question) -> Demand:
 
 
 def _attempts(fitter: Fitter, triple: Triple, question: Question) -> Iterator[Attempt]:
-    """Attempts on the devices that the question allows; with the CPU where the row asks for it."""
+    """Attempts on the devices that the question allows; the CPU even where a GPU holds the model when the row asks for
+    it, or when memory left over counts for more than speed."""
+    ranking = question.ranking
     return attempts(
         triple.server,
         fitter.expanded.shape,
         question.site,
         fitter.attempt,
-        with_cpu=question.ranking.row.device == "cpu",
+        with_cpu=ranking.row.device == "cpu" or ranking.prefer in {"context", "headroom"},
         users=question.demand.users,
         allowed=question.kinds,
     )
