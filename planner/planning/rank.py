@@ -138,6 +138,11 @@ def _headroom_band(candidate: Candidate, _: Ranking) -> Value:
     return -floor(candidate.free_fraction / HEADROOM_BAND)
 
 
+def _parts(placement: Placement) -> float:
+    """The place in SIMPLICITY; memory spread over NUMA nodes is a little less simple than one node."""
+    return SIMPLICITY.index(placement.kind) + (0.5 if placement.numa == "interleave" else 0.0)
+
+
 def _context_band(candidate: Candidate, _: Ranking) -> Value:
     tokens = candidate.reachable_context_tokens
     return -floor(2 * log2(tokens)) if tokens else 0.0
@@ -194,7 +199,7 @@ _SPEED = Level(
 )
 _HEADROOM = Level("headroom", _headroom_band, _any)
 _CONTEXT = Level("context", _context_band, _any)
-_SIMPLE = Level("simplicity", lambda c, _: float(SIMPLICITY.index(c.placement.kind)), _met)
+_SIMPLE = Level("simplicity", lambda c, _: _parts(c.placement), _met)
 _EXACT = Level("ability (exact)", lambda c, _: -c.ability, lambda k, _: -k.ability)
 _NAMES = (
     Level("name", lambda c, _: c.model.id, _any),

@@ -7,6 +7,7 @@ tried could not have won, so nothing is lost by not trying it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -174,10 +175,16 @@ def _candidate(triple: Triple, attempt: Attempt, speed: Speed, site: Site) -> Ca
 
 
 def free_fraction(attempt: Attempt, site: Site) -> float:
-    """The share of its tightest pool that a placement leaves free, headroom included."""
-    usable = {pool.id: pool.usable_bytes for pool in site.pools}
-    shares = [1 - use.total_bytes / usable[use.pool] for use in attempt.footprint.pools if usable.get(use.pool)]
-    return min(shares, default=0.0)
+    """The share of its tightest memory that a placement leaves free, headroom included. The NUMA nodes of RAM count as
+    one memory: what leaves a whole node to others is not tight."""
+    memory_of = {pool.id: "ram" if pool.kind == "ram" else pool.id for pool in site.pools}
+    usable, used = Counter[str](), Counter[str]()
+    for pool in site.pools:
+        usable[memory_of[pool.id]] += pool.usable_bytes
+    for use in attempt.footprint.pools:
+        if use.pool in memory_of:
+            used[memory_of[use.pool]] += use.total_bytes
+    return min((1 - used[memory] / usable[memory] for memory in used if usable[memory]), default=0.0)
 
 
 def _too_slow(speed: Speed, asked: Constraints) -> Refusal | None:

@@ -61,18 +61,19 @@ def test_apple_silicon_gets_mlx_for_macos_behind_a_router(catalog: Catalog) -> N
     assert "no API key" in found.router.reason
 
 
-def test_two_nodes_bind_a_model_that_fits_one_and_interleave_one_that_does_not(catalog: Catalog) -> None:
+def test_two_nodes_are_bound_or_interleaved_as_speed_and_size_ask(catalog: Catalog) -> None:
     machine = two_nodes(catalog)
-    small = plan(catalog, machine, server="llama-server", model="qwen3-30b-a3b-instruct-2507").plan
-    assert (small.services[0].placement.numa, small.services[0].placement.numa_nodes) == ("bind", (0,))
-    large = plan(catalog, machine, server="llama-server", model="deepseek-v3.1", quant="Q4_K_M").plan
-    assert (large.services[0].placement.numa, large.services[0].placement.numa_nodes) == ("interleave", (0, 1))
-    assert "numa-interleaved" in rules(large)
-    assert {pool.pool.id for pool in large.pools} == {"node0", "node1"}
+    same_band = plan(catalog, machine, server="llama-server", model="qwen3-0.6b", quant="Q8_0").plan
+    assert (same_band.services[0].placement.numa, same_band.services[0].placement.numa_nodes) == ("bind", (0,))
+    for model in ("qwen3-14b", "deepseek-v3.1"):
+        spread = plan(catalog, machine, server="llama-server", model=model, quant="Q4_K_M").plan
+        assert (spread.services[0].placement.numa, spread.services[0].placement.numa_nodes) == ("interleave", (0, 1))
+        assert "numa-interleaved" in rules(spread)
+        assert {pool.pool.id for pool in spread.pools} == {"node0", "node1"}
 
 
-def test_several_users_on_two_nodes_share_two_copies(catalog: Catalog) -> None:
-    found = plan(catalog, two_nodes(catalog), "team").plan
+def test_several_users_on_two_nodes_share_two_copies_of_a_small_model(catalog: Catalog) -> None:
+    found = plan(catalog, two_nodes(catalog), "team", model="qwen3.5-4b").plan
     service = found.services[0]
     assert service.placement.instances == 2
     assert service.parallel == 5
