@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
-
 from planner.hardware.facts import Gpu, Hardware, Memory, NumaNode
 from planner.planning.placement import Attempt, Site, attempts
 from planner.sizing.records import Footprint, ModelShape, Placement, Pool, PoolUse
