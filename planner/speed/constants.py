@@ -70,9 +70,6 @@ class CpuCores(Record, kw_only=True):
     small_core_factor: float
     interleave_factor: float
     unplaced_factor: float
-    ik_factor: float
-    ik_cache_factor: float
-    ik_prefill_factor: float
     source: str
 
 

@@ -10,10 +10,12 @@ from planner.speed.builds import build_factors
 from planner.speed.checks import check_hardware, check_placement, check_request
 from planner.speed.classes import engine_of, placement_class
 from planner.speed.constants import SpeedConstants, load_constants
-from planner.speed.decode import Step, bound_by, step_costs, step_seconds
+from planner.speed.decode import step_costs, step_seconds
 from planner.speed.prefill import prefill_seconds
+from planner.speed.rates import Step
 from planner.speed.reads import device_shares
 from planner.speed.records import Range, Speed
+from planner.speed.terms import bound_by
 
 
 def estimate_speed(
@@ -43,7 +45,7 @@ def estimate_speed(
     check_placement(expanded, footprint, hardware, placement)
     check_hardware(hardware, pools)
     known = constants or load_constants()
-    step = _step(expanded, quant, footprint, hardware, pools, placement, stack, runtime, engine_build, known)
+    step = gathered(expanded, quant, footprint, hardware, pools, placement, stack, runtime, engine_build, known)
     request = _Request(step, runtime, depth, prompt_tokens, output_tokens, concurrency)
     kind = placement_class(expanded, placement, step.stack)
     remarks = _remarks(step, request, stack, known)
@@ -71,7 +73,7 @@ class _Request:
         return tuple(doubt for share in self.step.shares for doubt in share.reader.doubts)
 
 
-def _step(
+def gathered(
     expanded: ExpandedModel,
     quant: Quant,
     footprint: Footprint,
@@ -83,6 +85,7 @@ def _step(
     engine_build: str | None,
     constants: SpeedConstants,
 ) -> Step:
+    """What the seconds of one deployment depend on. Raises CatalogError for a stack without constants."""
     vendor = hardware.gpus[placement.gpus[0]].vendor if placement.gpus else None
     stack, extra_s = constants.stack(stack_name, vendor)
     factors = build_factors(engine_of(stack_name), engine_build, runtime, constants.builds)
@@ -102,7 +105,7 @@ def _step(
 def _speed(request: _Request, kind: str, factor: float, narrower: float, sources: tuple[str, ...]) -> Speed:
     step = request.step
     costs = step_costs(step, request.depth, request.sequences)
-    decode = factor / sum(cost.term.seconds for cost in costs)
+    decode = factor / sum(cost.seconds for cost in costs)
     limits = step.constants.ranges
     doubts, stack_factor = request.doubts, step.stack.range_factor
     width = ranges.decode_width(

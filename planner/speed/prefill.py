@@ -6,9 +6,9 @@ import math
 
 from planner.sizing.records import Runtime
 from planner.speed import formulas
-from planner.speed.decode import Cost, Step, device_stack, elements_read, peak_flops, reduce_bytes_per_s
+from planner.speed.rates import Step, device_stack, elements_read, peak_flops, reduce_bytes_per_s
 from planner.speed.reads import Share
-from planner.speed.records import Term
+from planner.speed.terms import Cost, work_cost
 
 
 def prefill_costs(step: Step, runtime: Runtime, depth: float, tokens: float) -> tuple[Cost, ...]:
@@ -21,15 +21,14 @@ def prefill_costs(step: Step, runtime: Runtime, depth: float, tokens: float) -> 
             return ()
         costs += found
     costs += _reduced(step, tokens)
-    fixed_s = step.constants.prefill.fixed_ms * 1e-3 + step.extra_token_s
-    costs.append(_cost("fixed", fixed_s, f"{fixed_s * 1e3:.1f} ms per request", "launch"))
-    return tuple(cost for cost in costs if cost.term.seconds > 0)
+    costs.append(Cost("fixed", step.constants.prefill.fixed_ms * 1e-3 + step.extra_token_s, "launch", "per request"))
+    return tuple(cost for cost in costs if cost.seconds > 0)
 
 
 def prefill_seconds(step: Step, runtime: Runtime, depth: float, tokens: float) -> float | None:
     """Seconds until `tokens` prompt tokens after `depth` are processed; None when unknown."""
     costs = prefill_costs(step, runtime, depth, tokens)
-    return sum(cost.term.seconds for cost in costs) if costs else None
+    return sum(cost.seconds for cost in costs) if costs else None
 
 
 def _device_costs(
@@ -39,18 +38,12 @@ def _device_costs(
     cards = step.placement.tensor_parallel
     if rate <= 0 or not share.reader.bandwidth_bytes_per_s:
         return []
-    flops = 2.0 * elements_read(step, share) * tokens
     batches = math.ceil(tokens / runtime.ubatch)
-    compute = _cost(
-        f"arithmetic on {share.reader.name}",
-        flops / rate,
-        f"{flops / 1e12:.2f} TFLOP / {rate / 1e12:.2f} TFLOP/s = {flops / rate * 1e3:.1f} ms",
-        "compute",
-    )
+    compute = work_cost(f"arithmetic on {share.reader.name}", 2.0 * elements_read(step, share) * tokens, rate)
     costs = [compute, _attention(step, share, depth, tokens), _stream(step, share, batches, tokens / batches)]
     if share.reader.device == "cpu" and main is not None:
         copied = _copied(step, share, main, batches, tokens)
-        if sum(cost.term.seconds for cost in copied) < sum(cost.term.seconds for cost in costs):
+        if sum(cost.seconds for cost in copied) < sum(cost.seconds for cost in costs):
             costs = copied
     if cards > 1 and share.reader.device != "cpu":
         costs = [_shared(cost, cards) for cost in costs]
@@ -84,10 +77,7 @@ def _attention(step: Step, share: Share, depth: float, tokens: float) -> Cost:
         for cache in step.expanded.caches
         if cache.kind != "recurrent"
     )
-    mine = flops * share.cache_share
-    rate = _attention_rate(step, share)
-    text = f"{mine / 1e12:.2f} TFLOP / {rate / 1e12:.2f} TFLOP/s = {mine / rate * 1e3:.1f} ms"
-    return _cost(f"attention on {share.reader.name}", mine / rate, text, "compute")
+    return work_cost(f"attention on {share.reader.name}", flops * share.cache_share, _attention_rate(step, share))
 
 
 def _seen(window: int | None, depth: float) -> float:
@@ -111,10 +101,10 @@ def _stream(step: Step, share: Share, batches: int, batch_tokens: float) -> Cost
     shape = step.expanded.shape
     coverage = formulas.expert_coverage(batch_tokens, shape.experts, shape.active_experts)
     experts = min(share.expert_bytes * coverage, max(share.expert_resident_bytes, share.expert_bytes))
-    read = batches * step.constants.prefill.stream_fraction * (share.dense_bytes + experts)
+    read = step.constants.prefill.stream_fraction * (share.dense_bytes + experts)
     rate = share.reader.bandwidth_bytes_per_s or 1.0
-    text = f"{batches} x {read / batches / 1e9:.2f} GB / {rate / 1e9:.0f} GB/s = {read / rate * 1e3:.1f} ms"
-    return _cost(f"weights on {share.reader.name}", read / rate, text, "bandwidth")
+    form, figures = "{:.0f} x {:.2f} GB / {:.0f} GB/s", (batches, read / 1e9, rate / 1e9)
+    return Cost(f"weights on {share.reader.name}", batches * read / rate, "bandwidth", form, figures)
 
 
 def _reduced(step: Step, tokens: float) -> list[Cost]:
@@ -124,23 +114,20 @@ def _reduced(step: Step, tokens: float) -> list[Cost]:
         return []
     moved = 2 * step.expanded.shape.layers * formulas.ring_bytes(tokens, step.expanded.shape.hidden_size, cards)
     rate = reduce_bytes_per_s(step) / several.prefill_reduce_share
-    text = f"{moved / 1e9:.2f} GB / {rate / 1e9:.1f} GB/s = {moved / rate * 1e3:.1f} ms"
-    return [_cost("all-reduce", moved / rate, text, "link")]
+    return [Cost("all-reduce", moved / rate, "link", "{:.2f} GB / {:.1f} GB/s", (moved / 1e9, rate / 1e9))]
 
 
 def _copied(step: Step, share: Share, main: Share, batches: int, tokens: float) -> list[Cost]:
     """Large micro-batches are computed on the GPU: the weights in RAM cross the link once per micro-batch."""
-    moved = batches * (share.dense_bytes + max(share.expert_resident_bytes, share.expert_bytes))
+    each = share.dense_bytes + max(share.expert_resident_bytes, share.expert_bytes)
     link = link_bytes_per_s(step, main)
     rate = prefill_flops_per_s(step, main)
-    flops = 2.0 * elements_read(step, share) * tokens
     if rate <= 0:
-        return [_cost("unknown", math.inf, "", "link")]
-    text = f"{batches} x {moved / batches / 1e9:.1f} GB / {link / 1e9:.0f} GB/s = {moved / link * 1e3:.0f} ms"
-    compute = f"{flops / 1e12:.2f} TFLOP / {rate / 1e12:.2f} TFLOP/s = {flops / rate * 1e3:.1f} ms"
+        return [Cost("unknown", math.inf, "link", "")]
+    form, figures = "{:.0f} x {:.1f} GB / {:.0f} GB/s", (batches, each / 1e9, link / 1e9)
     return [
-        _cost("weights over the link", moved / link, text, "link"),
-        _cost(f"arithmetic of them on {main.reader.name}", flops / rate, compute, "compute"),
+        Cost("weights over the link", batches * each / link, "link", form, figures),
+        work_cost(f"arithmetic of them on {main.reader.name}", 2.0 * elements_read(step, share) * tokens, rate),
     ]
 
 
@@ -157,12 +144,6 @@ def link_bytes_per_s(step: Step, share: Share) -> float:
 
 
 def _shared(cost: Cost, cards: int) -> Cost:
-    """`_device_costs` of one of several cards that work at once: each card's own part, counted once."""
-    term = cost.term
-    seconds = term.seconds / cards
-    text = f"{term.text} on each of {cards} cards at once"
-    return Cost(term=Term(name=term.name, seconds=seconds, text=text), bound=cost.bound)
-
-
-def _cost(name: str, seconds: float, text: str, bound: str) -> Cost:
-    return Cost(term=Term(name=name, seconds=seconds, text=text), bound=bound)  # type: ignore[arg-type]
+    """One of several cards that work at once: each card's own part, counted once."""
+    form = f"{cost.form} on each of {cards} cards at once"
+    return cost._replace(seconds=cost.seconds / cards, form=form)

@@ -1,0 +1,122 @@
+"""How fast a device reads weights and caches, and how fast it calculates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from planner.sizing.records import ExpandedModel, KvType, Placement, Record
+from planner.speed import formulas
+from planner.speed.constants import SpeedConstants, Stack
+from planner.speed.reads import Share
+
+if TYPE_CHECKING:
+    from planner.speed.devices import Reader
+
+
+class Step(Record, kw_only=True):
+    """Everything that seconds depend on, gathered once."""
+
+    expanded: ExpandedModel
+    shares: tuple[Share, ...]
+    placement: Placement
+    stack: Stack
+    constants: SpeedConstants
+    quant_class: str
+    kv_type: KvType
+    extra_token_s: float = 0.0
+    weight_factor: float = 1.0
+    kv_factor: float = 1.0
+    prefill_factor: float = 1.0
+
+
+def device_stack(step: Step, reader: Reader) -> Stack:
+    """The engine's constants on this device: the CPU part of a GPU stack is read as on llama.cpp's CPU backend."""
+    if reader.device == "cpu" and step.stack.device != "cpu":
+        return step.constants.stacks["llama.cpp-cpu"]
+    return step.stack
+
+
+def weight_rate(step: Step, share: Share) -> float:
+    """Bytes per second at which weights are read and unpacked on this device."""
+    reader, constants = share.reader, step.constants
+    stack = device_stack(step, reader)
+    bandwidth = reader.bandwidth_bytes_per_s or 0.0
+    if reader.device == "cpu":
+        rate = _cpu_rate(step, reader, bandwidth, stack)
+    else:
+        bus = bandwidth * stack.bus_fraction
+        quant = constants.cores.quant_factors[stack.device].get(step.quant_class, 1.0)
+        rate = bus * quant if reader.unit_clock_per_s is None else _core_limited(step, reader, bus, quant)
+    return rate * step.weight_factor
+
+
+def _core_limited(step: Step, reader: Reader, bus: float, quant: float) -> float:
+    per_clock = step.constants.cores.bytes_per_clock[step.stack.device]
+    return formulas.bandwidth_under(bus, (reader.unit_clock_per_s or 0.0) * per_clock * quant)
+
+
+def _cpu_rate(step: Step, reader: Reader, bandwidth: float, stack: Stack) -> float:
+    fraction = step.constants.cpu.measured_bus_fraction if reader.measured else stack.bus_fraction
+    if step.stack.device != "cpu":
+        fraction *= step.constants.several.split_cpu_fraction
+    bus = bandwidth * fraction
+    if reader.cores is None:
+        return bus
+    per_core = step.constants.cpu.gb_per_s_per_core[reader.isa][step.quant_class] * 1e9
+    return formulas.bandwidth_under(bus, reader.cores * per_core)
+
+
+def cache_rate(step: Step, share: Share) -> float:
+    """Bytes per second at which attention reads the cache on this device."""
+    reader = share.reader
+    stack = device_stack(step, reader)
+    ratio = query_ratio(step.expanded)
+    efficiency = formulas.kv_efficiency(stack.kv_fraction, ratio, stack.gqa_exponent) * step.kv_factor
+    if any(cache.mla for cache in step.expanded.caches):
+        efficiency *= step.constants.cores.mla_cache_factor
+    return (reader.bandwidth_bytes_per_s or 0.0) * efficiency
+
+
+def query_ratio(expanded: ExpandedModel) -> float:
+    """Query heads behind one cached head; 4, the neutral ratio, where that is unknown or the cache is a latent."""
+    heads = [cache.heads for cache in expanded.caches if cache.kind != "recurrent" and cache.heads and not cache.mla]
+    return expanded.shape.heads / min(heads) if heads and expanded.shape.heads else 4.0
+
+
+def elements_read(step: Step, share: Share) -> float:
+    """Weight elements that one token uses on this device: its part of the model's, by bytes."""
+    mine = share.dense_bytes + share.expert_bytes
+    total = sum(other.dense_bytes + other.expert_bytes for other in step.shares)
+    return step.expanded.shape.read_parameters * mine / total if total else 0.0
+
+
+def batch_flops_per_s(step: Step, share: Share) -> float:
+    """Arithmetic of small batches; 0 when nothing is known of the device."""
+    reader = share.reader
+    if reader.device == "cpu":
+        per_core = step.constants.cpu.prefill_gflops_per_core[reader.isa] * 1e9
+        return (reader.cores or 0.0) * per_core * device_stack(step, reader).batch_compute_fraction
+    stack = step.stack
+    fraction = stack.batch_compute_fraction * (stack.batch_4bit_factor if step.quant_class.startswith("4bit") else 1.0)
+    if step.expanded.shape.experts:
+        fraction *= stack.batch_moe_factor
+    return peak_flops(reader, step.constants) * fraction
+
+
+def peak_flops(reader: Reader, constants: SpeedConstants) -> float:
+    """FP16 peak (Apple: what the cores reach); unknown: from the bandwidth, as a usual card has it."""
+    if reader.device == "apple" and reader.apple_cores:
+        table = constants.prefill.apple_gflops_per_core
+        per_core = table.get(reader.architecture) or max(table.values())
+        return reader.apple_cores * per_core * 1e9
+    if reader.flops_per_s:
+        return reader.flops_per_s
+    return (reader.bandwidth_bytes_per_s or 0.0) * constants.prefill.assumed_flops_per_byte
+
+
+def reduce_bytes_per_s(step: Step) -> float:
+    """What an all-reduce moves per second and card: NVLink where every card has peers, else PCIe."""
+    several = step.constants.several
+    gpus = [share.reader.gpu for share in step.shares if share.reader.gpu is not None]
+    nvlink = bool(gpus) and all(gpu.nvlink_peers for gpu in gpus)
+    return (several.nvlink_gb_per_s if nvlink else several.reduce_gb_per_s) * 1e9
