@@ -144,8 +144,7 @@ def _case(
 
 
 def _ubatch(row: dict[str, str]) -> int:
-    found = re.search(r"-ub (\d+)|ubatch (\d+)|ub=(\d+)", row["note"])
-    return int(next(group for group in found.groups() if group)) if found else 512
+    return int(row.get("ubatch") or 512)
 
 
 def _stack(row: dict[str, str]) -> str:

@@ -9,6 +9,7 @@ from planner.speed.constants import Builds
 
 _BUILD = re.compile(r"\bb(\d{3,6})\b")
 _YEAR = re.compile(r"\b(20\d\d)\b")
+_MONTH = re.compile(r"\b20\d\d-(\d\d)\b")
 
 
 def is_old_build(engine_build: str | None, builds: Builds) -> bool:
@@ -23,12 +24,29 @@ def is_old_build(engine_build: str | None, builds: Builds) -> bool:
     return bool(year) and int(year[1]) < builds.modern_year if year else False
 
 
+def fuses_recurrence(engine_build: str | None, builds: Builds) -> bool:
+    """False for a build or date before the fused kernel of recurrent layers; unknown counts as modern."""
+    if not engine_build:
+        return True
+    number = _BUILD.search(engine_build.casefold())
+    if number:
+        return int(number[1]) >= builds.fused_recurrent_build
+    year = _YEAR.search(engine_build)
+    month = _MONTH.search(engine_build)
+    if not year:
+        return True
+    return int(year[1]) * 100 + (int(month[1]) if month else 12) >= builds.fused_recurrent_month
+
+
 def build_factors(engine: str, engine_build: str | None, runtime: Runtime, builds: Builds) -> dict[str, float]:
-    """Factors on the rates of weights, cache and prefill: old builds, and attention without the fused kernel."""
-    old = engine in {"llama.cpp", "ollama", "localai"} and is_old_build(engine_build, builds)
-    slow_cache = old or not runtime.flash_attention
+    """Factors on the rates of weights, cache and prefill, and the time that recurrent layers cost on top: old builds,
+    and attention without the fused kernel."""
+    of_llama = engine in {"llama.cpp", "ollama", "localai"}
+    old = of_llama and is_old_build(engine_build, builds)
+    unfused = of_llama and not fuses_recurrence(engine_build, builds)
     return {
         "weight_factor": builds.weight_factor if old else 1.0,
-        "kv_factor": builds.kv_factor if slow_cache else 1.0,
+        "kv_factor": 1.0 if runtime.flash_attention and not old else builds.kv_factor,
         "prefill_factor": builds.prefill_factor if old else 1.0,
+        "unfused_layer_us": builds.unfused_recurrent_us if unfused else 0.0,
     }

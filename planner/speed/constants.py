@@ -26,8 +26,9 @@ class Stack(Record, kw_only=True):
     cache, at a grouped-query ratio of 4, falling with the ratio to the power `gqa_exponent`. `layer_us` and
     `moe_layer_us`: launch time per layer, `recurrent_layer_us` on top for a layer with a recurrent state.
     `batch_compute_fraction`: share of the FP16 peak that decoding several sequences at once reaches, times the
-    factors for 4-bit weights and expert models. `prefill_factor` and `attention_factor` multiply the shares of the
-    FP16 peak in prefill. `range_factor` above 1 widens the range of a stack without measured rows."""
+    factors for 4-bit weights and expert models. `prefill_factor` multiplies the rate of the device's architecture in
+    prefill, `attention_flops_per_clock` is that of attention per unit and clock, `recurrent_prefill_us` the time of one
+    recurrent layer per prompt token. `range_factor` above 1 widens the range of a stack without measured rows."""
 
     device: DeviceGroup
     bus_fraction: float
@@ -43,7 +44,8 @@ class Stack(Record, kw_only=True):
     batch_moe_factor: float = 1.0
     batch_prefill_fraction: float = 1.0
     prefill_factor: float = 1.0
-    attention_factor: float = 1.0
+    attention_flops_per_clock: float = 50.0
+    recurrent_prefill_us: float = 0.0
     range_factor: float = 1.0
     source: str
 
@@ -67,6 +69,7 @@ class CpuCores(Record, kw_only=True):
     measured_bus_fraction: float
     gb_per_s_per_core: dict[str, dict[str, float]]
     prefill_gflops_per_core: dict[str, float]
+    attention_gflops_per_core: dict[str, float]
     small_core_factor: float
     interleave_factor: float
     unplaced_factor: float
@@ -90,17 +93,17 @@ class Several(Record, kw_only=True):
 
 
 class Prefill(Record, kw_only=True):
-    """Prompt processing: share of the FP16 tensor peak by architecture, FLOP rates of Apple cores, and the rest of
-    t = 2*A*N/R + 4*L*hidden*(depth+N/2)*N/R_att + ceil(N/ubatch)*stream*weights/BW + fixed."""
+    """Prompt processing: FLOPs per compute unit and clock that matrix products reach, by architecture (`nvidia`, `amd`,
+    `intel`, `apple` for those not listed), times a factor of the quant class; of experts at the share that their tokens
+    fill, t / (t + `expert_half_tokens`); and the rest of t = 2*A*N/R + attention + stream*weights/BW per micro-batch."""
 
-    share: dict[str, float]
-    default_share: float
-    apple_gflops_per_core: dict[str, float]
-    attention_share: float
+    flops_per_clock: dict[str, float]
+    quant_factors: dict[str, dict[str, float]]
+    expert_half_tokens: dict[str, float]
+    no_flash_factor: float
     cpu_attention_factor: float
-    moe_factor: float
-    apple_moe_factor: float
     cpu_moe_factor: float
+    assumed_share: float
     assumed_flops_per_byte: float
     stream_fraction: float
     fixed_ms: float
@@ -136,9 +139,12 @@ class Builds(Record, kw_only=True):
 
     modern_build: int
     modern_year: int
+    fused_recurrent_build: int
+    fused_recurrent_month: int
     weight_factor: float
     kv_factor: float
     prefill_factor: float
+    unfused_recurrent_us: float
     source: str
 
 

@@ -75,8 +75,9 @@ def _launch(step: Step) -> list[Cost]:
     if shape.moe_layers:
         counted.append((shape.moe_layers, stack.moe_layer_us, "{:.0f} expert layers x {:g} us"))
     recurrent = sum(len(cache.layers) for cache in step.expanded.caches if cache.kind == "recurrent")
-    if recurrent and stack.recurrent_layer_us:
-        counted.append((recurrent, stack.recurrent_layer_us, "{:.0f} recurrent layers x {:g} us"))
+    recurrent_us = stack.recurrent_layer_us + step.unfused_layer_us
+    if recurrent and recurrent_us:
+        counted.append((recurrent, recurrent_us, "{:.0f} recurrent layers x {:g} us"))
     if stack.token_us:
         counted.append((1, stack.token_us, "{:.0f} token x {:g} us"))
     seconds = sum(count * micros for count, micros, _ in counted) * 1e-6

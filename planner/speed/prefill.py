@@ -6,7 +6,15 @@ import math
 
 from planner.sizing.records import Runtime
 from planner.speed import formulas
-from planner.speed.rates import Step, device_stack, elements_read, peak_flops, reduce_bytes_per_s
+from planner.speed.devices import Reader
+from planner.speed.rates import (
+    Step,
+    cpu_attention_gflops,
+    device_stack,
+    elements_read,
+    matrix_flops,
+    reduce_bytes_per_s,
+)
 from planner.speed.reads import Share
 from planner.speed.terms import Cost, work_cost
 
@@ -34,13 +42,17 @@ def prefill_seconds(step: Step, runtime: Runtime, depth: float, tokens: float) -
 def _device_costs(
     step: Step, share: Share, main: Share | None, runtime: Runtime, depth: float, tokens: float
 ) -> list[Cost]:
-    rate = prefill_flops_per_s(step, share)
+    rate = prefill_flops_per_s(step, share.reader)
     cards = step.placement.tensor_parallel
     if rate <= 0 or not share.reader.bandwidth_bytes_per_s:
         return []
     batches = math.ceil(tokens / runtime.ubatch)
-    compute = work_cost(f"arithmetic on {share.reader.name}", 2.0 * elements_read(step, share) * tokens, rate)
-    costs = [compute, _attention(step, share, depth, tokens), _stream(step, share, batches, tokens / batches)]
+    costs = [
+        *_products(step, share, share.reader, tokens, tokens / batches),
+        _attention(step, share, runtime, depth, tokens),
+        _stream(step, share, batches, tokens / batches),
+        _recurrence(step, share, tokens),
+    ]
     if share.reader.device == "cpu" and main is not None:
         copied = _copied(step, share, main, batches, tokens)
         if sum(cost.seconds for cost in copied) < sum(cost.seconds for cost in costs):
@@ -50,34 +62,55 @@ def _device_costs(
     return costs
 
 
-def prefill_flops_per_s(step: Step, share: Share) -> float:
+def prefill_flops_per_s(step: Step, reader: Reader) -> float:
     """FLOPs per second of prompt processing on this device; 0 when nothing is known of it."""
-    reader, prefill = share.reader, step.constants.prefill
-    moe = 1.0
-    if step.expanded.shape.experts:
-        factors = {"cpu": prefill.cpu_moe_factor, "apple": prefill.apple_moe_factor, "gpu": prefill.moe_factor}
-        moe = factors[reader.device]
-    factor = device_stack(step, reader).prefill_factor * moe * step.prefill_factor
+    prefill = step.constants.prefill
+    factor = device_stack(step, reader).prefill_factor * step.prefill_factor
     if reader.device == "cpu":
-        return (reader.cores or 0.0) * step.constants.cpu.prefill_gflops_per_core[reader.isa] * 1e9 * factor
-    share_of_peak = 1.0 if reader.device == "apple" else architecture_share(reader.architecture, prefill.share)
-    return peak_flops(reader, step.constants) * (share_of_peak or prefill.default_share) * factor
+        moe = prefill.cpu_moe_factor if step.expanded.shape.experts else 1.0
+        return (reader.cores or 0.0) * step.constants.cpu.prefill_gflops_per_core[reader.isa] * 1e9 * factor * moe
+    quant = prefill.quant_factors[reader.device].get(step.quant_class, 1.0)
+    return matrix_flops(reader, step.constants) * quant * factor
 
 
-def architecture_share(architecture: str, table: dict[str, float]) -> float | None:
-    """The entry whose key begins the architecture's name, the longest first (`rdna 3.5` before `rdna 3`)."""
-    keys = [key for key in table if architecture.startswith(key)]
-    return table[max(keys, key=len)] if keys else None
+def _products(step: Step, share: Share, reader: Reader, tokens: float, batch_tokens: float) -> list[Cost]:
+    """The matrix products of `share` computed on `reader`; experts at the rate that their few tokens allow."""
+    rate, where = prefill_flops_per_s(step, reader), reader.name
+    elements, shape = elements_read(step, share), step.expanded.shape
+    if not shape.experts or reader.device == "cpu":
+        return [work_cost(f"arithmetic on {where}", 2.0 * elements * tokens, rate)]
+    of_experts = shape.expert_parameters * shape.active_experts / shape.experts
+    experts = of_experts * (share.expert_bytes / _expert_bytes(step) if share.expert_bytes else 0.0)
+    experts = min(experts, elements)
+    each = batch_tokens * shape.active_experts / shape.experts
+    filled = each / (each + step.constants.prefill.expert_half_tokens[reader.device])
+    return [
+        work_cost(f"arithmetic on {where}", 2.0 * (elements - experts) * tokens, rate),
+        work_cost(f"arithmetic of experts on {where}", 2.0 * experts * tokens, rate * filled),
+    ]
 
 
-def _attention(step: Step, share: Share, depth: float, tokens: float) -> Cost:
+def _expert_bytes(step: Step) -> float:
+    return sum(share.expert_bytes for share in step.shares)
+
+
+def _recurrence(step: Step, share: Share, tokens: float) -> Cost:
+    """Recurrent layers take the prompt's tokens one after another or in small chunks."""
+    each = device_stack(step, share.reader).recurrent_prefill_us
+    layers = sum(len(cache.layers) for cache in step.expanded.caches if cache.kind == "recurrent") * share.cache_share
+    form = "{:.0f} recurrent layers x {:.0f} tokens x {:g} us"
+    return Cost(f"recurrence on {share.reader.name}", layers * tokens * each * 1e-6, "launch", form, (layers, tokens, each))
+
+
+def _attention(step: Step, share: Share, runtime: Runtime, depth: float, tokens: float) -> Cost:
     """Scores and values: full-attention layers see everything before, windowed ones at most their window."""
     flops = sum(
         formulas.attention_flops(len(cache.layers), _query_width(step), _seen(cache.window, depth), tokens)
         for cache in step.expanded.caches
         if cache.kind != "recurrent"
     )
-    return work_cost(f"attention on {share.reader.name}", flops * share.cache_share, _attention_rate(step, share))
+    rate = _attention_rate(step, share.reader, fused=runtime.flash_attention and step.kv_factor == 1.0)
+    return work_cost(f"attention on {share.reader.name}", flops * share.cache_share, rate)
 
 
 def _seen(window: int | None, depth: float) -> float:
@@ -89,11 +122,18 @@ def _query_width(step: Step) -> float:
     return float(shape.heads * shape.head_dim or shape.hidden_size)
 
 
-def _attention_rate(step: Step, share: Share) -> float:
-    if share.reader.device == "cpu":
-        return prefill_flops_per_s(step, share) * step.constants.prefill.cpu_attention_factor
-    factor = device_stack(step, share.reader).attention_factor
-    return peak_flops(share.reader, step.constants) * step.constants.prefill.attention_share * factor
+def _attention_rate(step: Step, reader: Reader, *, fused: bool) -> float:
+    prefill = step.constants.prefill
+    if reader.device == "cpu":
+        if step.kv_type.k in {"f16", "bf16", "auto"}:
+            return prefill_flops_per_s(step, reader) * prefill.cpu_attention_factor
+        return (reader.cores or 0.0) * cpu_attention_gflops(step) * 1e9
+    factor = 1.0 if fused else prefill.no_flash_factor
+    per_clock = device_stack(step, reader).attention_flops_per_clock * factor
+    if reader.unit_clock_per_s:
+        return reader.unit_clock_per_s * per_clock
+    table = prefill.flops_per_clock
+    return matrix_flops(reader, step.constants) * per_clock / table["nvidia"]
 
 
 def _stream(step: Step, share: Share, batches: int, batch_tokens: float) -> Cost:
@@ -121,13 +161,12 @@ def _copied(step: Step, share: Share, main: Share, batches: int, tokens: float) 
     """Large micro-batches are computed on the GPU: the weights in RAM cross the link once per micro-batch."""
     each = share.dense_bytes + max(share.expert_resident_bytes, share.expert_bytes)
     link = link_bytes_per_s(step, main)
-    rate = prefill_flops_per_s(step, main)
-    if rate <= 0:
+    if prefill_flops_per_s(step, main.reader) <= 0:
         return [Cost("unknown", math.inf, "link", "")]
     form, figures = "{:.0f} x {:.1f} GB / {:.0f} GB/s", (batches, each / 1e9, link / 1e9)
     return [
         Cost("weights over the link", batches * each / link, "link", form, figures),
-        work_cost(f"arithmetic of them on {main.reader.name}", 2.0 * elements_read(step, share) * tokens, rate),
+        *_products(step, share, main.reader, tokens, tokens / batches),
     ]
 
 

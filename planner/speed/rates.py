@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from planner.sizing.records import ExpandedModel, KvType, Placement, Record
 from planner.speed import formulas
 from planner.speed.constants import SpeedConstants, Stack
-from planner.speed.reads import Share
+from planner.speed.reads import Share, kv_element_bytes
 
 if TYPE_CHECKING:
     from planner.speed.devices import Reader
@@ -27,6 +27,7 @@ class Step(Record, kw_only=True):
     weight_factor: float = 1.0
     kv_factor: float = 1.0
     prefill_factor: float = 1.0
+    unfused_layer_us: float = 0.0
 
 
 def device_stack(step: Step, reader: Reader) -> Stack:
@@ -67,14 +68,28 @@ def _cpu_rate(step: Step, reader: Reader, bandwidth: float, stack: Stack) -> flo
 
 
 def cache_rate(step: Step, share: Share) -> float:
-    """Bytes per second at which attention reads the cache on this device."""
+    """Bytes per second at which attention reads the cache on this device; CPU cores have to calculate with them too."""
     reader = share.reader
     stack = device_stack(step, reader)
     ratio = query_ratio(step.expanded)
-    efficiency = formulas.kv_efficiency(stack.kv_fraction, ratio, stack.gqa_exponent) * step.kv_factor
+    efficiency = formulas.kv_efficiency(stack.kv_fraction, ratio, stack.gqa_exponent)
     if any(cache.mla for cache in step.expanded.caches):
         efficiency *= step.constants.cores.mla_cache_factor
-    return (reader.bandwidth_bytes_per_s or 0.0) * efficiency
+    bus = (reader.bandwidth_bytes_per_s or 0.0) * efficiency
+    if reader.device != "cpu":
+        return bus * step.kv_factor
+    if not reader.cores:
+        return bus
+    per_core = cpu_attention_gflops(step) * 1e9
+    # every cached element is multiplied and added once per query head behind it
+    core = reader.cores * per_core / (2.0 * ratio) * kv_element_bytes(step.kv_type.k)
+    return formulas.bandwidth_under(bus, core)
+
+
+def cpu_attention_gflops(step: Step) -> float:
+    """GFLOP/s of attention that one core reaches over 16-bit or quantized caches."""
+    table = step.constants.cpu.attention_gflops_per_core
+    return table["16bit" if step.kv_type.k in {"f16", "bf16", "auto"} else "quantized"]
 
 
 def query_ratio(expanded: ExpandedModel) -> float:
@@ -104,14 +119,30 @@ def batch_flops_per_s(step: Step, share: Share) -> float:
 
 
 def peak_flops(reader: Reader, constants: SpeedConstants) -> float:
-    """FP16 peak (Apple: what the cores reach); unknown: from the bandwidth, as a usual card has it."""
-    if reader.device == "apple" and reader.apple_cores:
-        table = constants.prefill.apple_gflops_per_core
-        per_core = table.get(reader.architecture) or max(table.values())
-        return reader.apple_cores * per_core * 1e9
+    """FP16 peak (Apple: what matrix products reach); unknown: from the bandwidth, as a usual card has it."""
+    if reader.device == "apple" and reader.unit_clock_per_s:
+        return reader.unit_clock_per_s * flops_per_clock(reader, constants)
     if reader.flops_per_s:
         return reader.flops_per_s
     return (reader.bandwidth_bytes_per_s or 0.0) * constants.prefill.assumed_flops_per_byte
+
+
+def matrix_flops(reader: Reader, constants: SpeedConstants) -> float:
+    """FLOPs per second of large matrix products on a GPU: units x clock x what the architecture reaches per clock."""
+    if reader.unit_clock_per_s:
+        return reader.unit_clock_per_s * flops_per_clock(reader, constants)
+    return peak_flops(reader, constants) * constants.prefill.assumed_share
+
+
+def flops_per_clock(reader: Reader, constants: SpeedConstants) -> float:
+    """The entry whose key begins the architecture's name, the longest first (`rdna 3.5` before `rdna 3`); else the
+    vendor's."""
+    table = constants.prefill.flops_per_clock
+    keys = [key for key in table if reader.architecture.startswith(key)]
+    if keys:
+        return table[max(keys, key=len)]
+    vendor = reader.gpu.vendor if reader.gpu else "nvidia"
+    return table.get(vendor, table["nvidia"])
 
 
 def reduce_bytes_per_s(step: Step) -> float:
