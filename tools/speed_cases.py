@@ -77,6 +77,11 @@ class Case:
         """Tokens per second as the row counts them: one stream, or output of all users over whole requests."""
         step = self.step(constants)
         seconds = step_seconds(step, self.depth, self.batch)
+        if "prompt time included" in self.row["note"] and self.batch == 1:
+            output = float(self.row["n_gen"])
+            prompt = max(1.0, self.depth - output / 2)
+            first = prefill_seconds(step, self.runtime, 0.0, prompt) or 0.0
+            return output / (first + output * seconds)
         if self.row["method"] not in WHOLE_REQUESTS or not self.prompt:
             return self.batch / seconds
         prefill = prefill_seconds(step, self.runtime, 0.0, self.prompt) or 0.0
@@ -153,8 +158,8 @@ def _stack(row: dict[str, str]) -> str:
     stack = STACK_OF[row["backend"]]
     if row["engine"] == "ollama" and stack.startswith("llama.cpp-"):
         return "ollama-" + stack.removeprefix("llama.cpp-")
-    if row["engine"] == "ik_llama.cpp" and stack == "llama.cpp-cpu":
-        return "ik_llama.cpp-cpu"
+    if row["engine"] == "ik_llama.cpp" and stack in {"llama.cpp-cpu", "llama.cpp-cuda"}:
+        return "ik_" + stack
     return stack
 
 

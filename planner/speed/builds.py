@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 from planner.sizing.records import Runtime
-from planner.speed.constants import Builds
+from planner.speed.constants import Builds, DeviceGroup
 
 _BUILD = re.compile(r"\bb(\d{3,6})\b")
 _YEAR = re.compile(r"\b(20\d\d)\b")
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH = re.compile(r"\b20\d\d-(\d\d)\b")
 
 
@@ -24,6 +25,32 @@ def is_old_build(engine_build: str | None, builds: Builds) -> bool:
     return bool(year) and int(year[1]) < builds.modern_year if year else False
 
 
+def launch_epoch(engine_build: str | None, builds: Builds) -> str:
+    """`old`, `2025` or `now`: builds launched more kernels per layer before they fused them. A scoreboard that asks
+    for one old commit `or later` was run with that commit's graph."""
+    if not engine_build:
+        return "now"
+    number = _BUILD.search(engine_build.casefold())
+    if number:
+        known = int(number[1])
+        return "old" if known < builds.modern_build else "2025" if known < builds.fused_launch_build else "now"
+    year, month = _YEAR.search(engine_build), _month(engine_build)
+    if not year:
+        return "now"
+    if int(year[1]) < builds.modern_year:
+        return "old"
+    return "2025" if int(year[1]) * 100 + month < builds.fused_launch_month else "now"
+
+
+def _month(engine_build: str) -> int:
+    """1 to 12 of `2025-05` or `May 2024`; 12 where only a year is named."""
+    number = _MONTH.search(engine_build)
+    if number:
+        return int(number[1])
+    words = engine_build.casefold().split()
+    return next((index + 1 for index, name in enumerate(_MONTHS) if any(w.startswith(name) for w in words)), 12)
+
+
 def fuses_recurrence(engine_build: str | None, builds: Builds) -> bool:
     """False for a build or date before the fused kernel of recurrent layers; unknown counts as modern."""
     if not engine_build:
@@ -32,19 +59,20 @@ def fuses_recurrence(engine_build: str | None, builds: Builds) -> bool:
     if number:
         return int(number[1]) >= builds.fused_recurrent_build
     year = _YEAR.search(engine_build)
-    month = _MONTH.search(engine_build)
-    if not year:
-        return True
-    return int(year[1]) * 100 + (int(month[1]) if month else 12) >= builds.fused_recurrent_month
+    return not year or int(year[1]) * 100 + _month(engine_build) >= builds.fused_recurrent_month
 
 
-def build_factors(engine: str, engine_build: str | None, runtime: Runtime, builds: Builds) -> dict[str, float]:
+def build_factors(
+    engine: str, device: DeviceGroup, engine_build: str | None, runtime: Runtime, builds: Builds
+) -> dict[str, float]:
     """Factors on the rates of weights, cache and prefill, and the time that recurrent layers cost on top: old builds,
     and attention without the fused kernel."""
     of_llama = engine in {"llama.cpp", "ollama", "localai"}
     old = of_llama and is_old_build(engine_build, builds)
     unfused = of_llama and not fuses_recurrence(engine_build, builds)
+    epoch = launch_epoch(engine_build, builds) if of_llama or engine == "ik_llama.cpp" else "now"
     return {
+        "launch_factor": builds.launch_factors[epoch][device] if epoch != "now" else 1.0,
         "weight_factor": builds.weight_factor if old else 1.0,
         "kv_factor": 1.0 if runtime.flash_attention and not old else builds.kv_factor,
         "prefill_factor": builds.prefill_factor if old else 1.0,

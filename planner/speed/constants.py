@@ -24,7 +24,7 @@ class Stack(Record, kw_only=True):
 
     `bus_fraction`: share of the published memory bandwidth that weight reads reach. `kv_fraction`: the same for the
     cache, at a grouped-query ratio of 4, falling with the ratio to the power `gqa_exponent`. `layer_us` and
-    `moe_layer_us`: launch time per layer, `recurrent_layer_us` on top for a layer with a recurrent state.
+    `moe_layer_us`: launch time per layer (`norm_share` more for every norm beyond two), `recurrent_layer_us` on top for a layer with a recurrent state.
     `batch_compute_fraction`: share of the FP16 peak that decoding several sequences at once reaches, times the
     factors for 4-bit weights and expert models. `prefill_factor` multiplies the rate of the device's architecture in
     prefill, `attention_flops_per_clock` is that of attention per unit and clock, `recurrent_prefill_us` the time of one
@@ -37,6 +37,8 @@ class Stack(Record, kw_only=True):
     expert_fraction: float = 1.0
     layer_us: float
     moe_layer_us: float
+    norm_share: float = 0.0
+    host: str = "llama.cpp-cpu"
     token_us: float = 0.0
     recurrent_layer_us: float = 0.0
     batch_compute_fraction: float
@@ -139,6 +141,9 @@ class Builds(Record, kw_only=True):
 
     modern_build: int
     modern_year: int
+    fused_launch_build: int
+    fused_launch_month: int
+    launch_factors: dict[str, dict[str, float]]
     fused_recurrent_build: int
     fused_recurrent_month: int
     weight_factor: float

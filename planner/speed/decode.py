@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from planner.sizing.identity import IdentityCache
 from planner.speed import formulas
 from planner.speed.rates import (
     Step,
@@ -18,7 +19,9 @@ from planner.speed.reads import Share, cache_bytes, state_bytes
 from planner.speed.terms import Cost, read_cost, work_cost
 
 if TYPE_CHECKING:
-    from planner.sizing.records import Placement
+    from planner.sizing.records import ExpandedModel, Placement
+
+_norms: Final[IdentityCache[float]] = IdentityCache(4096)
 
 
 def step_seconds(step: Step, depth: float, sequences: float) -> float:
@@ -71,9 +74,11 @@ def _arithmetic(step: Step, share: Share, sequences: float) -> Cost:
 
 def _launch(step: Step) -> list[Cost]:
     shape, stack = step.expanded.shape, step.stack
-    counted = [(shape.layers, stack.layer_us, "{:.0f} layers x {:g} us")]
+    norms = max(0.0, norms_per_layer(step.expanded) - 2.0)
+    layer_us = stack.layer_us * (1.0 + stack.norm_share * norms) * step.launch_factor
+    counted = [(shape.layers, layer_us, "{:.0f} layers x {:.4g} us")]
     if shape.moe_layers:
-        counted.append((shape.moe_layers, stack.moe_layer_us, "{:.0f} expert layers x {:g} us"))
+        counted.append((shape.moe_layers, stack.moe_layer_us * step.launch_factor, "{:.0f} expert layers x {:.4g} us"))
     recurrent = sum(len(cache.layers) for cache in step.expanded.caches if cache.kind == "recurrent")
     recurrent_us = stack.recurrent_layer_us + step.unfused_layer_us
     if recurrent and recurrent_us:
@@ -86,6 +91,17 @@ def _launch(step: Step) -> list[Cost]:
     if step.extra_token_s:
         costs.append(Cost("server", step.extra_token_s, "launch", "per token in the server around the engine"))
     return costs
+
+
+def norms_per_layer(expanded: ExpandedModel) -> float:
+    """Normalizations in a block, each a kernel of its own: 2 of Llama, 4 with norms of queries and keys, 6 of Gemma 3;
+    2 where the tensors are not known."""
+
+    def count() -> float:
+        norms = sum(len(group.layers) for group in expanded.groups if group.role == "norm" and not group.mtp)
+        return norms / expanded.shape.layers if norms else 2.0
+
+    return _norms.value((expanded,), (), count)
 
 
 def _between(step: Step, sequences: float) -> list[Cost]:

@@ -88,7 +88,7 @@ def gathered(
     """What the seconds of one deployment depend on. Raises CatalogError for a stack without constants."""
     vendor = hardware.gpus[placement.gpus[0]].vendor if placement.gpus else None
     stack, extra_s = constants.stack(stack_name, vendor)
-    factors = build_factors(engine_of(stack_name), engine_build, runtime, constants.builds)
+    factors = build_factors(engine_of(stack_name), stack.device, engine_build, runtime, constants.builds)
     return Step(
         expanded=expanded,
         shares=device_shares(footprint, hardware, pools, placement, stack, constants),

@@ -28,12 +28,13 @@ class Step(Record, kw_only=True):
     kv_factor: float = 1.0
     prefill_factor: float = 1.0
     unfused_layer_us: float = 0.0
+    launch_factor: float = 1.0
 
 
 def device_stack(step: Step, reader: Reader) -> Stack:
-    """The engine's constants on this device: the CPU part of a GPU stack is read as on llama.cpp's CPU backend."""
+    """The engine's constants on this device: the CPU part of a GPU stack is read as on its `host` stack."""
     if reader.device == "cpu" and step.stack.device != "cpu":
-        return step.constants.stacks["llama.cpp-cpu"]
+        return step.constants.stacks[step.stack.host]
     return step.stack
 
 
