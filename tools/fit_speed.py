@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,25 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 from speed_cases import Case, load_cases  # noqa: E402
 from speed_problem import Problem, paths_of  # noqa: E402
-from speed_report import print_errors, widths_by_class  # noqa: E402
+from speed_ranges import Widths, deep_factor  # noqa: E402
+from speed_report import dump, figures, print_errors, print_worst, repeats  # noqa: E402
 from speed_rows import MEASUREMENTS, without_prefill  # noqa: E402
+from speed_table import PAGE, page  # noqa: E402
 
 from planner.speed.constants import SpeedConstants  # noqa: E402
 
 TARGET = ROOT / "catalog" / "speed.yaml"
 PRIORS = MEASUREMENTS / "speed_priors.yaml"
+
+
+@dataclass
+class Fitted:
+    """Decode and prefill, each with its errors (logarithms of predicted over measured)."""
+
+    parts: dict[str, Problem]
+    errors: dict[str, np.ndarray]
+    inside: dict[str, np.ndarray]
+    constants: dict[str, Any]
 
 
 def rounded(value: Any) -> Any:
@@ -94,41 +107,69 @@ def problems(base: dict[str, Any], beliefs: dict[str, Any]) -> tuple[Problem, Pr
     return prefill, decode
 
 
+def solved(base: dict[str, Any], beliefs: dict[str, Any]) -> Fitted:
+    """Both problems with their left-out and in-sample errors, and the constants without ranges."""
+    prefill, decode = problems(base, beliefs)
+    prefill_theta = np.log([holder[key] for holder, key in prefill.places])
+    theta = decode.fit()
+    return Fitted(
+        parts={"decode": decode, "prefill": prefill},
+        errors={"decode": decode.left_out(theta), "prefill": prefill.left_out(prefill_theta)},
+        inside={"decode": decode.residuals(theta), "prefill": prefill.residuals(prefill_theta)},
+        constants=rounded(decode.constants(theta)),
+    )
+
+
+def with_ranges(fitted: Fitted) -> dict[str, Any]:
+    """The constants with half-widths, errors and what they rest on."""
+    constants, limits = fitted.constants, fitted.constants["ranges"]
+    decode = fitted.parts["decode"]
+    limits["deep"] = rounded(deep_factor(decode, fitted.errors["decode"], limits["deep_tokens"]))
+    known = msgspec.convert(constants, SpeedConstants)
+    stored, inside = {}, {}
+    for kind, problem in fitted.parts.items():
+        widths = Widths(problem, fitted.errors[kind], known, kind)
+        limits[kind] |= widths.by_class()
+        held = widths.held()
+        stored[kind] = figures(problem, fitted.errors[kind], held, kind)
+        inside[kind] = figures(problem, fitted.inside[kind], held, kind)
+    print_errors(stored, inside)
+    constants["fit"] = {
+        "script": "tools/fit_speed.py",
+        "data": "catalog/measurements/throughput.csv",
+        "device_groups": len(decode.groups),
+        "fitted_constants": sum(len(problem.paths) for problem in fitted.parts.values()),
+        "errors": stored,
+        "repeats": repeats(decode),
+    }
+    return constants
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when speed.yaml would change")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file would change")
     parser.add_argument("--worst", type=int, default=0, help="print the rows with the largest errors")
     parser.add_argument("--dump", help="write every row's error to this file")
     options = parser.parse_args()
     began = time.perf_counter()
     base = yaml.safe_load(PRIORS.read_text())
     beliefs = {name: base.pop(name) for name in ("widths", "prefill_widths", "pooled")}
-    prefill, decode = problems(base, beliefs)
-    prefill_theta = np.log([holder[key] for holder, key in prefill.places])
-    theta = decode.fit()
-    inside = decode.residuals(theta)
-    errors = decode.left_out(theta)
-    prefill_errors = prefill.left_out(prefill_theta)
-    print_errors(decode, errors, inside, prefill, prefill_errors, worst=options.worst, dump=options.dump)
-    constants = decode.constants(theta)
-    constants["ranges"]["decode"] |= widths_by_class(decode, errors)
-    constants["ranges"]["prefill"] |= widths_by_class(prefill, prefill_errors)
-    constants["fit"] = {
-        "script": "tools/fit_speed.py",
-        "data": "catalog/measurements/throughput.csv",
-        "decode_rows": len(decode.measured),
-        "prefill_rows": len(prefill.measured),
-        "device_groups": len(decode.groups),
-        "fitted_constants": len(decode.paths) + len(prefill.paths),
-    }
-    text = written(constants)
-    took = time.perf_counter() - began
-    print(f"\n{len(decode.measured)} decode rows, {len(prefill.measured)} prefill rows, {took:.0f} s")
+    fitted = solved(base, beliefs)
+    constants = with_ranges(fitted)
+    for kind, problem in fitted.parts.items():
+        print_worst(problem, fitted.errors[kind], options.worst)
+    if options.dump:
+        dump(options.dump, [(kind, problem, fitted.errors[kind]) for kind, problem in fitted.parts.items()])
+    found = constants["fit"]["repeats"]
+    print(f"\nsame device and model, two publishers: {found['median']} / {found['p90']} over {found['pairs']} pairs")
+    files = {TARGET: written(constants), PAGE: page(constants["fit"]["errors"])}
+    print(f"{time.perf_counter() - began:.0f} s")
+    differing = [path.name for path, text in files.items() if path.read_text() != text]
     if options.check:
-        same = TARGET.read_text() == text
-        print("catalog/speed.yaml is what this fit gives" if same else "catalog/speed.yaml differs from this fit")
-        return 0 if same else 1
-    TARGET.write_text(text)
+        print(f"differs from this fit: {', '.join(differing)}" if differing else "catalog/speed.yaml is what this fit gives")
+        return 1 if differing else 0
+    for path, text in files.items():
+        path.write_text(text)
     return 0
 
 

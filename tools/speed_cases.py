@@ -125,8 +125,7 @@ def _case(
     kv = {"f16": "f16", "fp8": "fp8"}.get(row["kv_type"], row["kv_type"])
     flash = "flash attention off" not in row["note"] and "no flash attention" not in row["note"]
     batch = int(float(row["batch"] or 1))
-    runtime = Runtime(context_tokens=1 << 20, parallel=batch, kv_type=KvType(k=kv, v=kv), flash_attention=flash,
-                      ubatch=_ubatch(row))  # fmt: skip
+    runtime = Runtime(context_tokens=1 << 20, parallel=batch, kv_type=KvType(k=kv, v=kv), flash_attention=flash)
     if row["model"] in names:
         model = catalog.models[names[row["model"]]]
         expanded = expand(model)
@@ -146,10 +145,6 @@ def _case(
     if row["kind"] == "cpu" and row["note"].startswith("2 threads"):  # for decode only: prompts ran on all cores
         case.prefill_cpu = _cpu(row | {"note": ""}, hosts)
     return case
-
-
-def _ubatch(row: dict[str, str]) -> int:
-    return int(row.get("ubatch") or 512)
 
 
 def _stack(row: dict[str, str]) -> str:

@@ -15,7 +15,8 @@ from speed_cases import Case
 from planner.speed.constants import SpeedConstants
 
 ROW_SIGMA = 0.14  # between devices; many rows of one device share their offset
-ROBUST_SIGMA = 0.15
+ROBUST_SIGMA = 0.1
+WIDTH_SCALE = 0.75  # of the priors; this and ROBUST_SIGMA were chosen by the left-out error
 FREEDOM = 4.0
 STEPS = 25
 LEFT_OUT_STEPS = 6
@@ -85,7 +86,7 @@ class Problem:
                 named = parent if "*" not in parent else parent.replace("*", path.rsplit("/", 1)[1])
                 if named in widths and named != path:
                     belief[index, self.paths.index(named)] = -1.0
-            belief[index] /= widths[path]
+            belief[index] /= widths[path] * WIDTH_SCALE
         return belief
 
     def constants(self, theta: Array) -> dict[str, Any]:

@@ -1,21 +1,19 @@
-"""Error tables of the speed fit, and the half-widths that follow from them."""
+"""Error tables of the speed fit: ours and the rule of thumb's, and what repeated measurements differ by."""
 
 from __future__ import annotations
 
 import csv
 import math
+from collections import defaultdict
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from speed_cases import Case
-from speed_problem import Problem
+from speed_problem import Array, Problem
 
-Array = np.ndarray
-
-
-def classes_of(problem: Problem) -> Array:
-    """The classes of planner.speed.classes, and `concurrency` for several users."""
-    return np.array([case.speed_class for case in problem.cases], dtype=object)
+Figures = dict[str, float]
 
 
 def quantile(values: Array, weights: Array, level: float) -> float:
@@ -30,20 +28,6 @@ def device_weights(groups: Array) -> Array:
     return 1.0 / counts[inverse]
 
 
-def widths_by_class(problem: Problem, errors: Array) -> dict[str, float]:
-    """exp of the 0.8 (n+1)/n quantile of |log error| with n devices: at least 1.1."""
-    classes, widths = classes_of(problem), {}
-    for name in sorted(set(classes)):
-        mask = classes == name
-        groups = problem.group_of[mask]
-        devices = len(set(groups))
-        level = min(1.0, 0.8 * (devices + 1) / devices)
-        half_rows = 0.5 * quantile(np.abs(errors[mask]), np.ones(mask.sum()), level)
-        half = half_rows + 0.5 * quantile(np.abs(errors[mask]), device_weights(groups), level)
-        widths[str(name)] = max(1.1, math.exp(half))
-    return widths
-
-
 def plain_rule(case: Case) -> float:
     """log of (0.55 x bandwidth / active bytes) over measured, the usual rule of thumb."""
     row = case.row
@@ -55,60 +39,83 @@ def plain_rule(case: Case) -> float:
     return -math.log(seconds) - math.log(float(row["tg_tok_s"]))
 
 
-def _pair(errors: Array, weights: Array | None = None) -> str:
+def spread(errors: Array, weights: Array | None = None) -> tuple[float, float]:
+    """Median and 90th percentile of |relative error| in percent, to a tenth."""
     relative = np.abs(np.exp(errors) - 1) * 100
     weights = np.ones(len(relative)) if weights is None else weights
-    return f"{quantile(relative, weights, 0.5):.1f} / {quantile(relative, weights, 0.9):.0f}"
+    return round(quantile(relative, weights, 0.5), 1), round(quantile(relative, weights, 0.9), 1)
 
 
-def line(name: str, errors: Array, groups: Array, others: list[Array]) -> str:
-    cells = f"{_pair(errors):>14}{_pair(errors, device_weights(groups)):>14}"
-    cells += "".join(f"{_pair(values):>14}" for values in others)
-    return f"{name:<24}{len(errors):>5}{len(set(groups)):>8}{cells}"
-
-
-def masks_of(problem: Problem, *, stacks: bool = False) -> dict[str, Array]:
+def masks_of(problem: Problem, kind: str) -> dict[str, Array]:
     """Rows of each class and of the cuts across them."""
-    classes = classes_of(problem)
+    classes = np.array([case.speed_class for case in problem.cases], dtype=object)
     masks = {"all": np.ones(len(classes), dtype=bool)} | {str(name): classes == name for name in sorted(set(classes))}
-    depth = np.array([case.depth if case.batch == 1 else 0 for case in problem.cases])
-    masks["depth >= 4k"], masks["depth >= 30k"] = depth >= 4096, depth >= 30000
-    if stacks:
-        names = np.array([case.stack for case in problem.cases])
-        masks |= {str(name): names == name for name in sorted(set(names))}
+    if kind == "decode":
+        depth = np.array([case.depth if case.batch == 1 else 0 for case in problem.cases])
+        masks["depth >= 4k"], masks["depth >= 30k"] = depth >= 4096, depth >= 30000
+    else:
+        masks["GPU and Apple"] = classes != "cpu"
     return masks
 
 
-def print_errors(
-    decode: Problem, errors: Array, inside: Array, prefill: Problem, prefill_errors: Array, *, worst: int, dump: str | None
-) -> None:
-    """Median / 90th percentile of |relative error| in percent."""
-    plain = np.array([plain_rule(case) for case in decode.cases])
-    print(f"{'decode':<24}{'rows':>5}{'devices':>8}{'left out':>14}{'per device':>14}{'in sample':>14}{'0.55 BW rule':>14}")
-    for name, mask in masks_of(decode, stacks=True).items():
-        rule = [] if name == "concurrency" else [plain[mask]]
-        print(line(name, errors[mask], decode.group_of[mask], [inside[mask], *rule]))
-    print(f"\n{'prefill':<24}{'rows':>5}{'devices':>8}{'left out':>14}{'per device':>14}")
-    masks = masks_of(prefill, stacks=True)
-    kinds = np.array([case.row["kind"] for case in prefill.cases])
-    masks["GPU and Apple"] = kinds != "cpu"
-    for name, mask in masks.items():
-        if mask.any():
-            print(line(name, prefill_errors[mask], prefill.group_of[mask], []))
-    for title, problem, off in (("decode", decode, errors), ("prefill", prefill, prefill_errors)):
-        for index in np.argsort(-np.abs(off))[:worst]:
-            case = problem.cases[index]
-            facts = [case.row[key] for key in ("row_id", "device", "engine", "backend", "model", "quant", "context_depth", "batch", "n_devices")]
-            print(f"{title} x {math.exp(off[index]):.2f}  {' '.join(facts)}")
-    if dump:
-        _dump(dump, (("decode", decode, errors), ("prefill", prefill, prefill_errors)))
+def figures(problem: Problem, errors: Array, held: Array, kind: str) -> dict[str, Figures]:
+    """Everything that is stored of each class."""
+    rule = np.array([plain_rule(case) for case in problem.cases]) if kind == "decode" else None
+    found: dict[str, Figures] = {}
+    for name, mask in masks_of(problem, kind).items():
+        groups = problem.group_of[mask]
+        median, p90 = spread(errors[mask])
+        device_median, device_p90 = spread(errors[mask], device_weights(groups))
+        entry: Figures = {"rows": int(mask.sum()), "devices": len(set(groups)), "median": median, "p90": p90,
+                          "device_median": device_median, "device_p90": device_p90,
+                          "in_range": round(float(held[mask].mean()), 3)}  # fmt: skip
+        if rule is not None and name != "concurrency":
+            entry["rule_median"], entry["rule_p90"] = spread(rule[mask])
+        found[name] = entry
+    return found
 
 
-def _dump(path: str, parts: tuple[tuple[str, Problem, Array], ...]) -> None:
+def repeats(problem: Problem) -> Figures:
+    """What two publishers' rates of the same device, model, quant, engine backend and about the same depth differ by."""
+    same: dict[tuple[Any, ...], list[tuple[str, float]]] = defaultdict(list)
+    for case, measured in zip(problem.cases, problem.measured, strict=True):
+        keys = ("device", "n_devices", "parallel", "backend", "model", "quant", "batch", "kv_type", "offload")
+        near = round(math.log2(max(case.depth, 256.0)))
+        same[*(case.row[key] for key in keys), near].append((case.row["source"], float(measured)))
+    pairs = [a[1] - b[1] for rows in same.values() for a, b in combinations(rows, 2) if a[0] != b[0]]
+    median, p90 = spread(np.array(pairs))
+    return {"pairs": len(pairs), "median": median, "p90": p90}
+
+
+def print_errors(stored: dict[str, dict[str, Figures]], inside: dict[str, dict[str, Figures]]) -> None:
+    """The tables, left out and in sample."""
+    for kind, classes in stored.items():
+        heads = ("left out", "per device", "in sample", "0.55 BW rule")
+        print(f"\n{kind:<18}{'rows':>5}{'devices':>8}" + "".join(f"{head:>14}" for head in heads) + f"{'in range':>10}")
+        for name, entry in classes.items():
+            own = inside[kind][name]
+            pairs = [(entry["median"], entry["p90"]), (entry["device_median"], entry["device_p90"]),
+                     (own["median"], own["p90"])]  # fmt: skip
+            cells = "".join(f"{f'{median:.1f} / {p90:.0f}':>14}" for median, p90 in pairs)
+            rule = f"{entry['rule_median']:.1f} / {entry['rule_p90']:.0f}" if "rule_median" in entry else "-"
+            held = f"{entry['in_range'] * 100:.0f} %"
+            print(f"{name:<18}{entry['rows']:>5}{entry['devices']:>8}{cells}{rule:>14}{held:>10}")
+
+
+def print_worst(problem: Problem, errors: Array, count: int) -> None:
+    """The rows with the largest errors."""
+    keys = ("row_id", "device", "engine", "backend", "model", "quant", "context_depth", "batch", "n_devices")
+    for index in np.argsort(-np.abs(errors))[:count]:
+        row = problem.cases[index].row
+        print(f"x {math.exp(errors[index]):.2f}  {' '.join(row[key] for key in keys)}")
+
+
+def dump(path: str, parts: list[tuple[str, Problem, Array]]) -> None:
+    """Every row with its error, to look at."""
     with Path(path).open("w", newline="") as stream:
         writer = csv.writer(stream)
         keys = list(parts[0][1].cases[0].row)
         writer.writerow(["what", "error", "class", *keys])
-        for title, problem, off in parts:
-            for case, error in zip(problem.cases, off, strict=True):
+        for title, problem, errors in parts:
+            for case, error in zip(problem.cases, errors, strict=True):
                 writer.writerow([title, f"{error:.4f}", case.speed_class, *(case.row[key] for key in keys)])

@@ -37,6 +37,7 @@ class Stack(Record, kw_only=True):
     expert_fraction: float = 1.0
     layer_us: float
     moe_layer_us: float
+    quant_family: str = "gpu"
     norm_share: float = 0.0
     host: str = "llama.cpp-cpu"
     token_us: float = 0.0
@@ -97,12 +98,12 @@ class Several(Record, kw_only=True):
 class Prefill(Record, kw_only=True):
     """Prompt processing: FLOPs per compute unit and clock that matrix products reach, by architecture (`nvidia`, `amd`,
     `intel`, `apple` for those not listed), times a factor of the quant class; of experts at the share that their tokens
-    fill, t / (t + `expert_half_tokens`); and the rest of t = 2*A*N/R + attention + stream*weights/BW per micro-batch."""
+    fill, t / (t + `expert_half_tokens`); attention without its fused kernel moves `no_flash_bytes_per_score`; and the rest of t = 2*A*N/R + attention + stream*weights/BW per micro-batch."""
 
     flops_per_clock: dict[str, float]
     quant_factors: dict[str, dict[str, float]]
     expert_half_tokens: dict[str, float]
-    no_flash_factor: float
+    no_flash_bytes_per_score: float
     cpu_attention_factor: float
     cpu_moe_factor: float
     assumed_share: float

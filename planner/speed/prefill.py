@@ -103,14 +103,22 @@ def _recurrence(step: Step, share: Share, tokens: float) -> Cost:
 
 
 def _attention(step: Step, share: Share, runtime: Runtime, depth: float, tokens: float) -> Cost:
-    """Scores and values: full-attention layers see everything before, windowed ones at most their window."""
-    flops = sum(
+    """Scores and values: full-attention layers see everything before, windowed ones at most their window. Without the
+    fused kernel the scores themselves go through memory."""
+    flops = share.cache_share * sum(
         formulas.attention_flops(len(cache.layers), _query_width(step), _seen(cache.window, depth), tokens)
         for cache in step.expanded.caches
         if cache.kind != "recurrent"
     )
-    rate = _attention_rate(step, share.reader, fused=runtime.flash_attention and step.kv_factor == 1.0)
-    return work_cost(f"attention on {share.reader.name}", flops * share.cache_share, rate)
+    name, reader = f"attention on {share.reader.name}", share.reader
+    if reader.device == "cpu" or (runtime.flash_attention and step.kv_factor == 1.0):
+        return work_cost(name, flops, _attention_rate(step, reader))
+    prefill, rate = step.constants.prefill, matrix_flops(reader, step.constants)
+    scored = flops / (4.0 * (step.expanded.shape.head_dim or 128)) * prefill.no_flash_bytes_per_score
+    bandwidth = reader.bandwidth_bytes_per_s or 1.0
+    figures = (flops / 1e12, rate / 1e12, scored / 1e9, bandwidth / 1e9)
+    form = "{:.2f} TFLOP / {:.2f} TFLOP/s + {:.1f} GB of scores / {:.0f} GB/s"
+    return Cost(name, flops / rate + scored / bandwidth, "compute", form, figures)
 
 
 def _seen(window: int | None, depth: float) -> float:
@@ -122,14 +130,13 @@ def _query_width(step: Step) -> float:
     return float(shape.heads * shape.head_dim or shape.hidden_size)
 
 
-def _attention_rate(step: Step, reader: Reader, *, fused: bool) -> float:
+def _attention_rate(step: Step, reader: Reader) -> float:
     prefill = step.constants.prefill
     if reader.device == "cpu":
         if step.kv_type.k in {"f16", "bf16", "auto"}:
             return prefill_flops_per_s(step, reader) * prefill.cpu_attention_factor
         return (reader.cores or 0.0) * cpu_attention_gflops(step) * 1e9
-    factor = 1.0 if fused else prefill.no_flash_factor
-    per_clock = device_stack(step, reader).attention_flops_per_clock * factor
+    per_clock = device_stack(step, reader).attention_flops_per_clock
     if reader.unit_clock_per_s:
         return reader.unit_clock_per_s * per_clock
     table = prefill.flops_per_clock

@@ -47,7 +47,7 @@ def weight_rate(step: Step, share: Share) -> float:
         rate = _cpu_rate(step, reader, bandwidth, stack)
     else:
         bus = bandwidth * stack.bus_fraction
-        quant = constants.cores.quant_factors[stack.device].get(step.quant_class, 1.0)
+        quant = constants.cores.quant_factors[stack.quant_family].get(step.quant_class, 1.0)
         rate = bus * quant if reader.unit_clock_per_s is None else _core_limited(step, reader, bus, quant)
     return rate * step.weight_factor
 
@@ -139,6 +139,9 @@ def flops_per_clock(reader: Reader, constants: SpeedConstants) -> float:
     """The entry whose key begins the architecture's name, the longest first (`rdna 3.5` before `rdna 3`); else the
     vendor's."""
     table = constants.prefill.flops_per_clock
+    capability = reader.gpu.compute_capability if reader.gpu else None
+    if f"sm {capability}" in table:
+        return table[f"sm {capability}"]
     keys = [key for key in table if reader.architecture.startswith(key)]
     if keys:
         return table[max(keys, key=len)]
