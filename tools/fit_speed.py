@@ -4,7 +4,7 @@
     python tools/fit_speed.py --check    the same without writing; exit 1 when the file would change
 
 Each row is asked of the planner's own functions (planner/speed) as the deployment that it was. Residuals are logarithms
-of predicted over measured rates, weighted by rows^-0.5 per device, with a Student-t loss, so that no single publisher or
+of predicted over measured rates, weighted by rows^-0.5 per device, with a Student-t loss, so that no publisher and no
 outlier decides. Every constant has a prior (speed_priors.yaml): value and log width, relatives are pooled.
 """
 
@@ -166,7 +166,11 @@ def main() -> int:
     print(f"{time.perf_counter() - began:.0f} s")
     differing = [path.name for path, text in files.items() if path.read_text() != text]
     if options.check:
-        print(f"differs from this fit: {', '.join(differing)}" if differing else "catalog/speed.yaml is what this fit gives")
+        print(
+            f"differs from this fit: {', '.join(differing)}"
+            if differing
+            else "catalog/speed.yaml is what this fit gives"
+        )
         return 1 if differing else 0
     for path, text in files.items():
         path.write_text(text)

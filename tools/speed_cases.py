@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
+from speed_machines import GB, cpu_of, machine
 from speed_rows import read_csv, table_model, used_rows
 
 from planner.catalog.catalog import Catalog
 from planner.catalog.load import load_catalog
 from planner.catalog.records.quant import Quant
-from planner.errors import PlannerError
-from planner.hardware.facts import CoreType, Cpu, Gpu, Hardware, NumaNode
+from planner.hardware.facts import Cpu, Hardware
 from planner.servers import SERVERS
 from planner.sizing.footprint import size_model
 from planner.sizing.records import ExpandedModel, Footprint, KvType, Placement, Pool, PoolUse, Runtime
@@ -26,15 +26,13 @@ from planner.speed.estimate import gathered
 from planner.speed.prefill import prefill_seconds
 from planner.speed.rates import Step
 
-GB = 1e9
-ROOM = 1 << 50  # bytes: whether a published run fitted is not in question
 SERVER_OF = {"vllm": "vllm", "mlx-lm": "mlx-lm", "rapid-mlx": "mlx-lm"}
 STACK_OF = {"CUDA": "llama.cpp-cuda", "ROCm": "llama.cpp-rocm", "Vulkan": "llama.cpp-vulkan", "SYCL": "llama.cpp-sycl",
             "Metal": "llama.cpp-metal", "MLX": "mlx", "CPU": "llama.cpp-cpu", "CUDA+CPU": "llama.cpp-cuda"}  # fmt: skip
-ALIASES = {"Q4_K_XL": "UD-Q4_K_XL", "Q8_K_XL": "UD-Q8_K_XL", "IQ4_K": "IQ4_XS", "mixed": "Q4_K_M", "UD-Q4_K_M": "Q4_K_M",
-           "UD-Q6_K": "Q6_K", "Q2_0-ternary": "TQ2_0", "NVFP4": "MXFP4_MOE", "MXFP4": "MXFP4_MOE"}  # fmt: skip
+ALIASES = {"Q4_K_XL": "UD-Q4_K_XL", "Q8_K_XL": "UD-Q8_K_XL", "IQ4_K": "IQ4_XS", "mixed": "Q4_K_M",
+           "UD-Q4_K_M": "Q4_K_M", "UD-Q6_K": "Q6_K", "Q2_0-ternary": "TQ2_0", "NVFP4": "MXFP4_MOE",
+           "MXFP4": "MXFP4_MOE"}  # fmt: skip
 MLX_ALIASES = {"MXFP4-Q8": "MLX-mxfp4", "MLX-mxfp8": "MLX-8bit"}
-ISA_FLAGS = {"avx512": ("avx512f",), "avx2": ("avx2",), "neon": ("neon",), "other": ("sse4_2",)}
 WHOLE_REQUESTS = {"server aggregate", "vllm throughput"}
 
 
@@ -91,7 +89,11 @@ class Case:
 
     def prefill_rate(self, constants: SpeedConstants) -> float:
         """Prompt tokens per second; the depth counts where the tool filled the cache before."""
-        made = self if self.prefill_cpu is None else replace(self, hardware=msgspec.structs.replace(self.hardware, cpu=self.prefill_cpu))
+        made = (
+            self
+            if self.prefill_cpu is None
+            else replace(self, hardware=msgspec.structs.replace(self.hardware, cpu=self.prefill_cpu))
+        )
         seconds = prefill_seconds(made.step(constants), self.runtime, self.prefill_depth, self.prompt)
         return self.prompt / seconds if seconds else 0.0
 
@@ -120,7 +122,7 @@ def _case(
     row: dict[str, str], catalog: Catalog, hosts: Any, names: dict[str, str], tables: Any, constants: SpeedConstants
 ) -> Case:
     quant = find_quant(row, catalog)
-    hardware, pools, placement = _machine(row, catalog, hosts)
+    hardware, pools, placement = machine(row, catalog, hosts)
     server = SERVERS[SERVER_OF.get(row["engine"], "llama-server")]
     kv = {"f16": "f16", "fp8": "fp8"}.get(row["kv_type"], row["kv_type"])
     flash = "flash attention off" not in row["note"] and "no flash attention" not in row["note"]
@@ -143,7 +145,7 @@ def _case(
     if row["kind"] == "hybrid":
         _offload(case)
     if row["kind"] == "cpu" and row["note"].startswith("2 threads"):  # for decode only: prompts ran on all cores
-        case.prefill_cpu = _cpu(row | {"note": ""}, hosts)
+        case.prefill_cpu = cpu_of(row | {"note": ""}, hosts)
     return case
 
 
@@ -171,82 +173,19 @@ def find_quant(row: dict[str, str], catalog: Catalog) -> Quant:
     return catalog.quant("Q8_0" if name in {"FP8", "MLX-mxfp8"} else ALIASES[name], "gguf")
 
 
-def _machine(row: dict[str, str], catalog: Catalog, hosts: Any) -> tuple[Hardware, tuple[Pool, ...], Placement]:
-    cards = int(row["n_devices"])
-    unplaced = row["quality"] == "numa_bad" or "no NUMA placement" in row["note"]
-    nodes = 1 if "pages placed by" in row["note"] else int(row["numa_nodes"] or 1)
-    numa_nodes = tuple(range(nodes)) if nodes > 1 and not unplaced else ()
-    policy = "interleave" if numa_nodes else "none"
-    host_rate = float(row["host_bw_gbs"] or 0) * GB or (float(row["mem_bw_gbs"]) * GB if row["kind"] == "cpu" else 0.0)
-    ram = tuple(NumaNode(id=n, cpus=(n,), memory_bytes=ROOM, bandwidth_bytes_per_s=host_rate / nodes or None) for n in range(nodes))
-    ram_pools = tuple(Pool(id=f"node{n}", kind="ram", capacity_bytes=ROOM, usable_bytes=ROOM, node=n) for n in range(nodes))
-    if row["kind"] == "cpu":
-        return Hardware(cpu=_cpu(row, hosts), numa_nodes=ram), ram_pools, Placement(kind="cpu", numa=policy, numa_nodes=numa_nodes)  # type: ignore[arg-type]
-    gpus = tuple(_gpu(row, catalog) for _ in range(cards))
-    hardware = Hardware(cpu=_cpu(row, hosts), numa_nodes=ram, gpus=gpus)
-    if row["kind"] == "apple":
-        pool = Pool(id="unified", kind="unified", capacity_bytes=ROOM, usable_bytes=ROOM, gpu=0)
-        return hardware, (pool,), Placement(kind="unified", gpus=(0,))
-    cards_pools = tuple(Pool(id=f"gpu{n}", kind="gpu", capacity_bytes=ROOM, usable_bytes=ROOM, gpu=n) for n in range(cards))
-    indexes = tuple(range(cards))
-    if row["parallel"] == "tensor":
-        placement = Placement(kind="tensor-parallel", gpus=indexes, tensor_parallel=cards)
-    else:
-        placement = Placement(kind="multi-gpu" if cards > 1 else "gpu", gpus=indexes)
-    if row["kind"] == "hybrid":
-        placement = msgspec.structs.replace(placement, numa=policy, numa_nodes=numa_nodes)  # type: ignore[arg-type]
-        return hardware, cards_pools + ram_pools, placement
-    return hardware, cards_pools, placement
-
-
-def _cpu(row: dict[str, str], hosts: Any) -> Cpu:
-    """Cores that worked and the vector set; a thread count in the note decides."""
-    host = hosts.get(row["host_cpu"])
-    if host is None:
-        return Cpu(isa=ISA_FLAGS["other"])
-    big, small = int(host["cores"]), int(host["small_cores"])
-    threads = re.search(r"n_threads=(\d+)|^(\d+) threads|, (\d+) threads", row["note"])
-    if threads and row["kind"] == "cpu":
-        count = int(next(group for group in threads.groups() if group))
-        big = min(big, count)
-        small = min(small, max(0, count - big))
-    kinds = (CoreType(name="P", cores=big, threads=big), CoreType(name="E", cores=small, threads=small))
-    return Cpu(
-        cores=big + small, isa=ISA_FLAGS[host["isa"]], core_types=kinds if small else (), model=row["host_cpu"]
-    )
-
-
-def _gpu(row: dict[str, str], catalog: Catalog) -> Gpu:
-    device = None
-    try:
-        device = catalog.device(row["device"])
-    except PlannerError:
-        peak = float(row["fp16_tensor_tflops"] or 0) * 1e12 or None
-        return Gpu(vendor="other", name=row["device"], backend="cuda", architecture=row["arch"], fp16_flops_per_s=peak,
-                   bandwidth_bytes_per_s=float(row["mem_bw_gbs"]) * GB)  # fmt: skip
-    vendor: Any = device.vendor.casefold()
-    return Gpu(
-        vendor=vendor,
-        name=device.name,
-        backend="cuda",
-        architecture=row["arch"].removeprefix("apple-") if row["kind"] == "apple" else device.architecture,
-        bandwidth_bytes_per_s=float(row["mem_bw_gbs"]) * GB,
-        fp32_flops_per_s=device.fp32_flops_per_s,
-        fp16_flops_per_s=device.fp16_flops_per_s,
-        compute_capability=device.compute_capability,
-        cores=int(row["gpu_cores"]) if row["gpu_cores"] else device.gpu_cores,
-        unified=row["kind"] == "apple",
-    )
-
-
 def scaled(footprint: Footprint, factor: float) -> Footprint:
     """The footprint of the published file: everything that is weights in proportion."""
     change = msgspec.structs.replace
     uses = tuple(
-        change(use, weights_bytes=round(use.weights_bytes * factor), dense_read_bytes=round(use.dense_read_bytes * factor),
-               expert_read_bytes=round(use.expert_read_bytes * factor), expert_bytes=round(use.expert_bytes * factor))
+        change(
+            use,
+            weights_bytes=round(use.weights_bytes * factor),
+            dense_read_bytes=round(use.dense_read_bytes * factor),
+            expert_read_bytes=round(use.expert_read_bytes * factor),
+            expert_bytes=round(use.expert_bytes * factor),
+        )
         for use in footprint.pools
-    )  # fmt: skip
+    )
     return change(footprint, pools=uses, file_bytes=round(footprint.file_bytes * factor))
 
 
@@ -260,10 +199,15 @@ def _offload(case: Case) -> None:
     moved_dense = min(on_cpu - moved_expert, dense)
     kept_expert, kept_dense = 1 - moved_expert / expert if expert else 1.0, 1 - moved_dense / dense
     uses = tuple(
-        change(use, dense_read_bytes=round(use.dense_read_bytes * kept_dense), expert_read_bytes=round(use.expert_read_bytes * kept_expert),
-               expert_bytes=round(use.expert_bytes * kept_expert))
-        for use in case.footprint.pools if not use.pool.startswith("node")
-    )  # fmt: skip
+        change(
+            use,
+            dense_read_bytes=round(use.dense_read_bytes * kept_dense),
+            expert_read_bytes=round(use.expert_read_bytes * kept_expert),
+            expert_bytes=round(use.expert_bytes * kept_expert),
+        )
+        for use in case.footprint.pools
+        if not use.pool.startswith("node")
+    )
     resident = sum(use.expert_bytes for use in case.footprint.pools) * (1 - kept_expert)
     ram = PoolUse(pool="node0", dense_read_bytes=round(moved_dense), expert_read_bytes=round(moved_expert),
                   expert_bytes=round(resident), weights_bytes=round(moved_dense + resident))  # fmt: skip

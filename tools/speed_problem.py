@@ -37,7 +37,9 @@ def paths_of(constants: dict[str, Any], patterns: dict[str, float]) -> dict[str,
 
 def _leaves(value: Any, prefix: str) -> list[str]:
     if isinstance(value, dict):
-        return [path for key, item in value.items() for path in _leaves(item, f"{prefix}/{key}" if prefix else str(key))]
+        return [
+            path for key, item in value.items() for path in _leaves(item, f"{prefix}/{key}" if prefix else str(key))
+        ]
     return [prefix] if isinstance(value, float) else []
 
 

@@ -32,7 +32,9 @@ class Widths:
         step = case.step(known)
         doubts = [doubt for share in step.shares for doubt in share.reader.doubts]
         name = placement_class(case.expanded, case.placement, step.stack)
-        bare: Ranges = msgspec.structs.replace(known.ranges, decode={name: 1.0, "concurrency": 1.0}, prefill={name: 1.0})
+        bare: Ranges = msgspec.structs.replace(
+            known.ranges, decode={name: 1.0, "concurrency": 1.0}, prefill={name: 1.0}
+        )
         stack = step.stack.range_factor
         if self.kind == "decode":
             users = int(case.batch)

@@ -76,7 +76,7 @@ def figures(problem: Problem, errors: Array, held: Array, kind: str) -> dict[str
 
 
 def repeats(problem: Problem) -> Figures:
-    """What two publishers' rates of the same device, model, quant, engine backend and about the same depth differ by."""
+    """What two publishers' rates of the same device, model, quant, backend and about the same depth differ by."""
     same: dict[tuple[Any, ...], list[tuple[str, float]]] = defaultdict(list)
     for case, measured in zip(problem.cases, problem.measured, strict=True):
         keys = ("device", "n_devices", "parallel", "backend", "model", "quant", "batch", "kv_type", "offload")
@@ -90,8 +90,8 @@ def repeats(problem: Problem) -> Figures:
 def print_errors(stored: dict[str, dict[str, Figures]], inside: dict[str, dict[str, Figures]]) -> None:
     """The tables, left out and in sample."""
     for kind, classes in stored.items():
-        heads = ("left out", "per device", "in sample", "0.55 BW rule")
-        print(f"\n{kind:<18}{'rows':>5}{'devices':>8}" + "".join(f"{head:>14}" for head in heads) + f"{'in range':>10}")
+        heads = "".join(f"{head:>14}" for head in ("left out", "per device", "in sample", "0.55 BW rule"))
+        print(f"\n{kind:<18}{'rows':>5}{'devices':>8}{heads}{'in range':>10}")
         for name, entry in classes.items():
             own = inside[kind][name]
             pairs = [(entry["median"], entry["p90"]), (entry["device_median"], entry["device_p90"]),

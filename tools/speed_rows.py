@@ -20,7 +20,9 @@ def read_csv(name: str) -> list[dict[str, str]]:
 
 def used_rows() -> list[dict[str, str]]:
     """The rows that the fit may see."""
-    known = {row["model"] for row in read_csv("model_names.csv")} | {row["model"] for row in read_csv("model_shapes.csv")}
+    known = {row["model"] for row in read_csv("model_names.csv")} | {
+        row["model"] for row in read_csv("model_shapes.csv")
+    }
     excluded = {row["row_id"] for row in read_csv("excluded.csv") if row["what"] == "row"}
     corrected = corrections()
     return [

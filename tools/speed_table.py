@@ -9,8 +9,8 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "speed.md"
 BEGIN, END = "<!-- errors: begin -->", "<!-- errors: end -->"
 NAMES = {
     "all": "all", "dense-gpu": "dense, one GPU", "moe-gpu": "MoE, one GPU", "apple": "Apple", "cpu": "CPU",
-    "cpu-gpu": "CPU + GPU", "multi-gpu": "several GPUs", "concurrency": "concurrency", "depth >= 4k": "depth of 4k and more",
-    "depth >= 30k": "depth of 30k and more", "GPU and Apple": "GPU and Apple",
+    "cpu-gpu": "CPU + GPU", "multi-gpu": "several GPUs", "concurrency": "concurrency",
+    "depth >= 4k": "depth of 4k and more", "depth >= 30k": "depth of 30k and more", "GPU and Apple": "GPU and Apple",
 }  # fmt: skip
 GOALS = {
     ("decode", "all"): (11.5, 33), ("decode", "dense-gpu"): (8, 23), ("decode", "moe-gpu"): (14, 26),
@@ -22,11 +22,13 @@ GOALS = {
 
 def table(errors: dict[str, Any]) -> str:
     """Rows per class: error, device-balanced error, the rule of thumb, share of rows inside their range."""
-    lines = ["| | rows | devices | median / p90 | each device once | 0.55 x bandwidth / active bytes | goal | in range |",
+    lines = ["| | rows | devices | median / p90 | each device once | 0.55 x bandwidth / active | goal | in range |",
              "|---|---|---|---|---|---|---|---|"]  # fmt: skip
     for kind in ("decode", "prefill"):
         for name, entry in errors[kind].items():
-            lines.append(f"| {kind}: {NAMES[name]} | {_cells(entry)} | {_goal(kind, name, entry)} | {entry['in_range']:.0%} |")
+            lines.append(
+                f"| {kind}: {NAMES[name]} | {_cells(entry)} | {_goal(kind, name, entry)} | {entry['in_range']:.0%} |"
+            )
     return "\n".join(lines).replace("%", " %")
 
 

@@ -24,11 +24,12 @@ class Stack(Record, kw_only=True):
 
     `bus_fraction`: share of the published memory bandwidth that weight reads reach. `kv_fraction`: the same for the
     cache, at a grouped-query ratio of 4, falling with the ratio to the power `gqa_exponent`. `layer_us` and
-    `moe_layer_us`: launch time per layer (`norm_share` more for every norm beyond two), `recurrent_layer_us` on top for a layer with a recurrent state.
-    `batch_compute_fraction`: share of the FP16 peak that decoding several sequences at once reaches, times the
-    factors for 4-bit weights and expert models. `prefill_factor` multiplies the rate of the device's architecture in
-    prefill, `attention_flops_per_clock` is that of attention per unit and clock, `recurrent_prefill_us` the time of one
-    recurrent layer per prompt token. `range_factor` above 1 widens the range of a stack without measured rows."""
+    `moe_layer_us`: launch time per layer (`norm_share` more for every norm beyond two), `recurrent_layer_us` on top for
+    a layer with a recurrent state. `batch_compute_fraction`: share of the FP16 peak that decoding several sequences at
+    once reaches, times the factors for 4-bit weights and expert models. `prefill_factor` multiplies the rate of the
+    device's architecture in prefill, `attention_flops_per_clock` is that of attention per unit and clock,
+    `recurrent_prefill_us` the time of one recurrent layer per prompt token. `host`: the stack of what lies in RAM.
+    `range_factor` above 1 widens the range of a stack without measured rows."""
 
     device: DeviceGroup
     bus_fraction: float
@@ -96,9 +97,10 @@ class Several(Record, kw_only=True):
 
 
 class Prefill(Record, kw_only=True):
-    """Prompt processing: FLOPs per compute unit and clock that matrix products reach, by architecture (`nvidia`, `amd`,
-    `intel`, `apple` for those not listed), times a factor of the quant class; of experts at the share that their tokens
-    fill, t / (t + `expert_half_tokens`); attention without its fused kernel moves `no_flash_bytes_per_score`; and the rest of t = 2*A*N/R + attention + stream*weights/BW per micro-batch."""
+    """Prompt processing: FLOPs per compute unit and clock that matrix products reach, by architecture or compute
+    capability (`nvidia`, `amd`, `intel`, `apple` for those not listed), times a factor of the quant class; of experts
+    at the share that their tokens fill, t / (t + `expert_half_tokens`); attention without its fused kernel moves
+    `no_flash_bytes_per_score`; and the rest of t = 2*A*N/R + attention + stream*weights/BW per micro-batch."""
 
     flops_per_clock: dict[str, float]
     quant_factors: dict[str, dict[str, float]]

@@ -99,7 +99,9 @@ def _recurrence(step: Step, share: Share, tokens: float) -> Cost:
     each = device_stack(step, share.reader).recurrent_prefill_us
     layers = sum(len(cache.layers) for cache in step.expanded.caches if cache.kind == "recurrent") * share.cache_share
     form = "{:.0f} recurrent layers x {:.0f} tokens x {:g} us"
-    return Cost(f"recurrence on {share.reader.name}", layers * tokens * each * 1e-6, "launch", form, (layers, tokens, each))
+    return Cost(
+        f"recurrence on {share.reader.name}", layers * tokens * each * 1e-6, "launch", form, (layers, tokens, each)
+    )
 
 
 def _attention(step: Step, share: Share, runtime: Runtime, depth: float, tokens: float) -> Cost:
