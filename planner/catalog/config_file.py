@@ -52,8 +52,8 @@ class Config:
     def number(self, *keys: str) -> int | None:
         """A whole number from 0; of a list per layer the largest. Raises ModelFileError for anything else."""
         value = self.get(*keys)
-        if isinstance(value, list) and value:
-            value = max((each for each in value if isinstance(each, int)), default=None)
+        if isinstance(value, list) and all(each is None or type(each) is int for each in value):
+            value = max((each for each in value if each is not None), default=None)
         if value is None:
             return None
         if isinstance(value, float) and value.is_integer():

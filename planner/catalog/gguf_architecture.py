@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from planner.catalog.gguf_file import GgufHeader, Skipped
 from planner.catalog.layer_pattern import full_every, layer_pattern
-from planner.catalog.model_families import IMPLIED_LAYERS
+from planner.catalog.model_families import GGUF_OF_CLASS, IMPLIED_LAYERS
 from planner.catalog.records.architecture import Architecture, Indexer, Linear, Mamba, Mla, Moe
 from planner.errors import ModelFileError
 
 _DELTA_NET = frozenset({"qwen3next", "qwen35", "qwen35moe", "qwen4exp"})
 _KDA = frozenset({"kimi-linear", "kimi-k3", "bailingmoe3", "glm5-next"})
+_KNOWN = frozenset(GGUF_OF_CLASS.values())
 _MAMBA = frozenset({"granitehybrid", "nemotron_h", "nemotron_h_moe", "falcon-h1"})
 
 
@@ -60,6 +61,8 @@ def gguf_architecture(header: GgufHeader, name: str) -> Architecture:
     heads = keys.number("attention.head_count") or None
     mla = _mla(keys)
     kinds = _layer_kinds(keys, layers)
+    if not heads and keys.architecture in _KNOWN and {"full", "sliding", "chunked", "parallel"} & set(kinds):
+        raise ModelFileError(f"{name}: {keys.architecture}.attention.head_count: missing")
     windowed = any("sliding" in kind or "chunked" in kind for kind in kinds)
     head_dim = keys.number("attention.key_length") or (hidden // heads if heads else None)
     value_dim = keys.number("attention.value_length")

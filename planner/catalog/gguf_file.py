@@ -146,7 +146,8 @@ class _Header:
             raise self._fault("version", f"version {version} is not read, 2 and 3 are")
 
     def _fault(self, field: str, problem: str) -> ModelFileError:
-        return ModelFileError(f"{self._name}: {field}: {problem}")
+        shown = field if field.isprintable() else ascii(field)  # the file's own words must not reach a terminal raw
+        return ModelFileError(f"{self._name}: {shown:.200}: {problem}")
 
     @property
     def _offset(self) -> int:

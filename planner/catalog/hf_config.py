@@ -13,6 +13,8 @@ from planner.catalog.model_families import CONFIG_DEFAULTS, GGUF_OF_CLASS, GGUF_
 from planner.catalog.records.architecture import Architecture, Indexer, Linear, Mamba, Mla
 from planner.errors import ModelFileError
 
+_ATTENTION = frozenset({"full", "sliding", "chunked", "cross", "parallel"})
+
 
 def config_architecture(values: Mapping[str, Any], name: str) -> Architecture:
     """The architecture that a config states. Raises ModelFileError naming the key that is missing or wrong."""
@@ -64,6 +66,8 @@ def gguf_name(config: Config, hf_class: str | None) -> str | None:
 def _attention(config: Config, kinds: list[str]) -> dict[str, int | None]:
     """Heads and their widths; Gemma 4 and MiMo give sliding layers heads of their own."""
     heads = config.number("num_attention_heads", "n_head", "num_heads")
+    if not heads and _ATTENTION & set(kinds):
+        raise ModelFileError(f"{config.name}: num_attention_heads: missing")
     kv_heads = config.number("num_key_value_heads", "num_attention_groups", "n_head_kv") or heads
     hidden = config.required("hidden_size", "n_embd", "d_model")
     width = config.number("head_dim", "attention_head_dim") or (hidden // heads if heads else None)

@@ -29,6 +29,8 @@ def layer_kinds(config: Config, gguf: str | None, layers: int) -> list[str]:
     if gguf in WINDOW_IGNORED and not config.flag("use_sliding_window"):
         return ["full"] * layers
     stated = _listed(config) or _by_index(config, layers)
+    if stated and len(stated) < layers:
+        raise ModelFileError(f"{config.name}: layer_types: {len(stated)} entries for {layers} layers")
     if stated:
         return stated[:layers]
     kinds = _periodic(config, gguf, layers)

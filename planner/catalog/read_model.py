@@ -1,4 +1,4 @@
-"""A model from its files: a GGUF header or a Hugging Face `config.json`."""
+"""A model from its files: a GGUF header, a Hugging Face `config.json`, a safetensors index with its config beside."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from planner.catalog.config_file import Config, load_config
 from planner.catalog.gguf_architecture import gguf_architecture
 from planner.catalog.gguf_file import GgufHeader, read_gguf
 from planner.catalog.hf_config import config_architecture
 from planner.catalog.records import Architecture, Artifacts, Context, Model
+from planner.catalog.records.model import Published
+from planner.catalog.safetensors_file import checkpoint_beside
 from planner.errors import ModelFileError
 
 _EMBEDDERS = frozenset({"bert", "nomic-bert", "modern-bert", "gemma-embedding", "jina-bert-v2"})
@@ -21,15 +25,39 @@ _SPLIT = re.compile(r"-\d{5}-of-\d{5}$")
 def read_model(source: str | Path | Mapping[str, Any]) -> Model:
     """The model in a GGUF file (header only; all parts of a split one), a `config.json`, or its mapping.
 
-    Raises ModelFileError naming file and field."""
+    A safetensors file or index stands for the `config.json` of its folder; what lies beside a config is counted and
+    becomes the published total. Raises ModelFileError naming file and field."""
     if isinstance(source, Mapping):
         return _from_config(source, str(source.get("_name_or_path") or "model"), "config")
     path = Path(source).expanduser()
     if path.is_dir():
         path /= "config.json"
+    if path.suffix.casefold() == ".safetensors" or path.name.casefold().endswith(".safetensors.index.json"):
+        path = _config_beside(path)
     if path.suffix.casefold() == ".json":
-        return _from_config(load_config(path), _config_name(path), path.name)
+        return _with_count(_from_config(values := load_config(path), _config_name(path), path.name), values, path)
     return _from_gguf(read_gguf(path), path)
+
+
+def _config_beside(path: Path) -> Path:
+    """Weights alone do not say how they are used."""
+    config = path.with_name("config.json")
+    if not path.is_file():
+        raise ModelFileError(f"{path.name}: no such file")
+    if not config.is_file():
+        raise ModelFileError(f"{path.name}: no config.json beside it", hint="both come from the model's repository")
+    return config
+
+
+def _with_count(model: Model, values: Mapping[str, Any], path: Path) -> Model:
+    """The parameters that the checkpoint beside the config holds, as the count to check against."""
+    stated = values.get("dtype", values.get("torch_dtype"))
+    plain = stated if isinstance(stated, str) and "quantization_config" not in values else None
+    found = checkpoint_beside(path, plain) if path.name == "config.json" else None
+    if found is None or found.parameters is None:
+        return model
+    sources = (*model.sources, f"total parameters: {found.source}")
+    return replace(model, published=Published(total_parameters=found.parameters), sources=sources)
 
 
 def _config_name(path: Path) -> str:

@@ -46,14 +46,13 @@ def quants(model: Model, hardware: Hardware) -> tuple[str, ...]:
 
 
 def _published_quant(model: Model) -> str | None:
-    """The quant of the known conversion, by the end of its name: mlx-community's habit. A mixture of MXFP4 experts
-    and 8-bit rest (`-MXFP4-Q8`) counts as MXFP4."""
+    """The quant of the known conversion, by the end of its name: mlx-community's habit."""
     artifact = model.artifacts.mlx_4bit
     if artifact is None:
         return None
     name = artifact.repo.casefold()
     if "mxfp4" in name:
-        return "MLX-mxfp4"
+        return "MLX-mxfp4-q8" if "mxfp4-q8" in name else "MLX-mxfp4"
     bits = next((bits for bits in ("8bit", "6bit", "5bit", "3bit", "2bit") if f"-{bits}" in name), "4bit")
     return f"MLX-{bits}"
 

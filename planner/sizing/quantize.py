@@ -73,7 +73,8 @@ def _layer_count(expanded: ExpandedModel) -> int:
 
 
 def _highest(expanded: ExpandedModel) -> int:
-    return max((layer for group in expanded.groups if not group.mtp for layer in group.layers), default=-1)
+    of_groups = max((layer for group in expanded.groups if not group.mtp for layer in group.layers), default=-1)
+    return max(of_groups, max((layer for cache in expanded.caches for layer in cache.layers), default=-1))
 
 
 class Sums:

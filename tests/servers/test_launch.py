@@ -79,7 +79,7 @@ CASES: list[tuple[str, Model, str, Placement, Hardware]] = [
     ("localai", EMBEDDING, "Q8_0", ON_GPU, RTX_4090),
     ("localai", IMAGE, "BF16", ON_GPU, RTX_4090),
     ("mlx-lm", QWEN3_14B, "MLX-4bit", UNIFIED, MAC),
-    ("mlx-lm", GPT_OSS, "MLX-mxfp4", UNIFIED, MAC),
+    ("mlx-lm", GPT_OSS, "MLX-mxfp4-q8", UNIFIED, MAC),
 ]
 
 

@@ -59,7 +59,7 @@ GGUF_LADDER = ("Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "IQ4_XS", "Q3_K_M", "Q2_K", "
         ("vllm", R1, TWO_3090, ("BF16",)),
         ("vllm", EMBEDDING, RTX_4090, ("BF16",)),
         ("mlx-lm", QWEN3_14B, MAC, ("MLX-4bit",)),
-        ("mlx-lm", GPT_OSS, MAC, ("MLX-mxfp4",)),
+        ("mlx-lm", GPT_OSS, MAC, ("MLX-mxfp4-q8",)),
         ("mlx-lm", QWEN3_14B, SERVER, ()),
         ("localai", IMAGE, RTX_4090, ("BF16",)),
         ("llama-server", IMAGE, RTX_4090, ()),
