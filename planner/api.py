@@ -146,6 +146,7 @@ def size(
     """
     from planner.hardware.facts import Hardware
     from planner.servers import SERVERS
+    from planner.sizing.artifact import Made
     from planner.sizing.footprint import size_model
     from planner.sizing.records import Placement
     from planner.sizing.tensors import expand
@@ -170,9 +171,7 @@ def size(
         runtime,
         allocation,
         server=server_id,
-        recipe=recipe,
-        imatrix=imatrix,
-        quantizer=quantizer,
+        made=Made(recipe=recipe, imatrix=imatrix, quantizer=quantizer),
     )
 
 

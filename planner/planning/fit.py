@@ -8,6 +8,7 @@ from planner.catalog.records import Model, Quant, Workload
 from planner.hardware.facts import Hardware
 from planner.planning.placement import Attempt, Site
 from planner.servers.base import ServerRoom
+from planner.servers.origin import made_by
 from planner.sizing.capacity import max_context
 from planner.sizing.footprint import size_model
 from planner.sizing.records import ExpandedModel, Footprint, KvType, Placement, Record, Runtime
@@ -55,6 +56,7 @@ class Fitter:
     def __init__(self, model: Model, quant: Quant, room: ServerRoom, demand: Demand, site: Site) -> None:
         self.model, self.quant, self.room, self.demand, self.site = model, quant, room, demand, site
         self.expanded: ExpandedModel = expand(model)
+        self.made = made_by(room.source(model, quant), model, quant)
 
     def runtime(self, placement: Placement) -> Runtime:
         """The slots of one copy: users are shared out over the copies of the server."""
@@ -69,6 +71,7 @@ class Fitter:
             self.runtime(placement),
             allocation,
             server=self.room.id,
+            made=self.made,
             placement=placement,
             pools=self.site.pools,
         )
@@ -85,6 +88,7 @@ class Fitter:
             placement,
             self.site.pools,
             limit_tokens=limit,
+            made=self.made,
             free_bytes={pool.id: self.site.available_bytes(pool) for pool in self.site.pools},
         )
 

@@ -128,12 +128,6 @@ def repo_of(model: Model, quant_id: str) -> str | None:
     return next((repo for repo in model.artifacts.gguf if has(repo, model, quant_id)), None)
 
 
-def recipe_of(model: Model, quant_id: str) -> str | None:
-    """The recipe name under which sizing reproduces the publisher's file, None for the plain quantizer."""
-    repo = repo_of(model, quant_id)
-    return publisher(repo).recipe if repo else None
-
-
 def quants_of(model: Model) -> tuple[str, ...]:
     """Quants with a repository, in order of preference; for a model read from a GGUF file none (it has its own)."""
     wanted = ("MXFP4_MOE", *LADDER) if is_mxfp4_native(model) else LADDER

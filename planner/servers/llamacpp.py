@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from planner.catalog.records import Model, Quant
 from planner.hardware.facts import Hardware
 from planner.servers.devices import used_gpus
@@ -33,8 +35,13 @@ ENGINE_START_S = 10.0
 BATCH_TOKENS, UBATCH_TOKENS = 2048, 512
 
 
-def allocation(hardware: Hardware, placement: Placement) -> Allocation:
-    """llama.cpp's memory rules with the device context of these GPUs."""
+def allocation(model: Model, hardware: Hardware, placement: Placement) -> Allocation:
+    """llama.cpp's memory rules with the device context of these GPUs, and the micro-batch that the launch sets."""
+    found = _allocation(hardware, placement)
+    return replace(found, batch_tokens=BATCH_TOKENS) if takes_whole_texts(model) else found
+
+
+def _allocation(hardware: Hardware, placement: Placement) -> Allocation:
     gpus = used_gpus(hardware, placement)
     if not gpus:
         return Allocation(policy="llama.cpp", buffers="llama.cpp", device_overhead_source="no device context on a CPU")
@@ -117,15 +124,15 @@ def projector_bytes(service: Service, model: Model) -> int:
 
 
 def projector_on_gpu(service: Service, model: Model, hardware: Hardware) -> bool:
-    """Whether the projector and its work buffer, which the plan does not count, surely fit beside the plan: twice
-    over, on the GPU with the least room left."""
+    """Whether the work buffer of the projector, which the plan counts without it, surely fits beside the plan: once
+    more its size, on the GPU with the least room left."""
     pools = pools_by_id(hardware)
     left = [
         pools[use.pool].usable_bytes - use.total_bytes
         for use in service.footprint.pools
         if use.pool in pools and pools[use.pool].kind != "ram"
     ]
-    return bool(left) and min(left) >= 2 * projector_bytes(service, model)
+    return bool(left) and min(left) >= projector_bytes(service, model)
 
 
 class Yarn(NamedTuple):
@@ -165,11 +172,16 @@ def total_context(service: Service) -> int:
     return service.context * service.parallel
 
 
+def takes_whole_texts(model: Model) -> bool:
+    """Encoders, which attend in both directions."""
+    architecture = (model.architecture.gguf or "") if model.architecture else ""
+    return model.kind == "embedding" and ("bert" in architecture or "embedding" in architecture)
+
+
 def batch_tokens(service: Service, model: Model) -> tuple[int, int]:
     """Logical and physical batch. An encoder attends in both directions and needs the whole text in one physical
     batch; texts above 2048 tokens are refused by the server."""
-    architecture = (model.architecture.gguf or "") if model.architecture else ""
-    if model.kind == "embedding" and ("bert" in architecture or "embedding" in architecture):
+    if takes_whole_texts(model):
         return BATCH_TOKENS, max(UBATCH_TOKENS, min(service.context, BATCH_TOKENS))
     return BATCH_TOKENS, UBATCH_TOKENS
 

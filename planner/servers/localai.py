@@ -90,7 +90,7 @@ def allocation(model: Model, quant: Quant, hardware: Hardware, placement: Placem
         return Allocation(
             policy="llama.cpp", buffers="llama.cpp", device_overhead_bytes=GIB, device_overhead_source=source_text
         )
-    return llamacpp.allocation(hardware, placement)
+    return llamacpp.allocation(model, hardware, placement)
 
 
 def backend(hardware: Hardware, placement: Placement) -> Backend:

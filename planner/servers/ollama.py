@@ -69,7 +69,7 @@ def supports(
 
 def allocation(model: Model, quant: Quant, hardware: Hardware, placement: Placement) -> Allocation:  # noqa: ARG001
     """llama.cpp's rules: the model runs in a llama-server child."""
-    return llamacpp.allocation(hardware, placement)
+    return llamacpp.allocation(model, hardware, placement)
 
 
 def backend(hardware: Hardware, placement: Placement) -> Backend:

@@ -113,7 +113,12 @@ def _kv_objections(kv_type: KvType | None) -> list[Objection]:
 def allocation(model: Model, quant: Quant, hardware: Hardware, placement: Placement) -> Allocation:  # noqa: ARG001
     """Paged cache and activations, with context, graphs and NCCL per GPU."""
     if not placement.gpus:
-        return Allocation(policy="vllm", buffers="vllm", device_overhead_source="no device context on a CPU")
+        return Allocation(
+            policy="vllm",
+            buffers="vllm",
+            device_overhead_source="no device context on a CPU",
+            batch_tokens=_usual_batch(hardware, placement),
+        )
     ranks = max(placement.tensor_parallel, 1)
     return Allocation(
         policy="vllm",
@@ -121,6 +126,7 @@ def allocation(model: Model, quant: Quant, hardware: Hardware, placement: Placem
         device_overhead_bytes=OVERHEAD_BYTES + (NCCL_BYTES if ranks > 1 else 0),
         device_overhead_source="assumed: context and CUDA graphs (gpustack/runner PR 251), NCCL above one rank",
         gpu_memory_fraction=MEMORY_FRACTION,
+        batch_tokens=_usual_batch(hardware, placement),
     )
 
 
@@ -188,10 +194,14 @@ def _argv(service: Service, model: Model, quant: Quant, hardware: Hardware) -> t
 
 def _batch_tokens(service: Service, model: Model, hardware: Hardware) -> int:
     """At least a step of every sequence; a pooling model takes whole texts at once."""
-    gpus = used_gpus(hardware, service.placement)
-    large = bool(gpus) and all((gpu.memory_bytes or 0) >= LARGE_GPU_BYTES for gpu in gpus)
-    usual = LARGE_BATCH_TOKENS if large else BATCH_TOKENS
+    usual = _usual_batch(hardware, service.placement)
     return max(usual, service.parallel, service.context if model.kind == "embedding" else 0)
+
+
+def _usual_batch(hardware: Hardware, placement: Placement) -> int:
+    gpus = used_gpus(hardware, placement)
+    large = bool(gpus) and all((gpu.memory_bytes or 0) >= LARGE_GPU_BYTES for gpu in gpus)
+    return LARGE_BATCH_TOKENS if large else BATCH_TOKENS
 
 
 def _memory_words(service: Service, hardware: Hardware) -> tuple[Argument, ...]:

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal, NamedTuple
 
 from planner.sizing.records import Record, TensorGroup
+
+
+class Made(NamedTuple):
+    """How the planned file came about: whose habits, with an importance matrix, by which generation of llama-quantize,
+    and whether the server loads the image projector that lies beside it."""
+
+    recipe: str | None = None
+    imatrix: bool = False
+    quantizer: str = "2026"
+    projector: bool = False
+
+
+PLAIN: Final = Made()
 
 
 class QuantizedGroup(Record):
@@ -40,7 +53,8 @@ class QuantizedModel(Record):
     `blocks` are the computed layers (next-token-prediction layers not). Outside the blocks: `embedding_bytes` (looked
     up, one row per token; per-layer input tables and n-gram tables as `lookup_bytes`), `output_bytes` (head and final
     norms; 0 for a tied head, whose `tied_bytes` are those of the embedding), `encoder_bytes` (vision, audio) and
-    `other_bytes`. `role_bytes`: what is loaded, by role. `parameters` counts the elements in the artifact."""
+    `other_bytes`; `projector_bytes` of the encoders are a file of their own. `role_bytes`: what is loaded, by role.
+    `parameters` counts the elements in the artifact."""
 
     model: str
     quant: str
@@ -58,14 +72,15 @@ class QuantizedModel(Record):
     tied_bytes: int = 0
     encoder_bytes: int = 0
     other_bytes: int = 0
+    projector_bytes: int = 0
     role_bytes: tuple[tuple[str, int], ...] = ()
     error_fraction: float = 0.0
     notes: tuple[str, ...] = ()
 
     @property
     def weights_bytes(self) -> int:
-        """What is loaded: everything in the file but the layers that only speculation uses."""
-        return self.tensor_bytes - self.mtp_bytes
+        """What is loaded: the file without the layers that only speculation uses, and the projector beside it."""
+        return self.tensor_bytes - self.mtp_bytes + self.projector_bytes
 
     @property
     def bits_per_weight(self) -> float:

@@ -131,7 +131,7 @@ def _recurrent(shape: GraphShape, ubatch: int, slots: int) -> int:
 
 
 def _vllm(shape: GraphShape, runtime: Runtime, allocation: Allocation, ranks: int) -> Part:
-    tokens = allocation.batch_tokens or max(runtime.batch, runtime.parallel)
+    tokens = max(allocation.batch_tokens or runtime.batch, runtime.parallel)
     feed_forward = 3 * max(shape.dense, shape.shared) / ranks
     experts = shape.active_experts * (3 * shape.expert / ranks + shape.hidden)
     live = 2 * tokens * (4 * shape.hidden + max(feed_forward, experts))

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from planner.sizing.artifact import PLAIN
 from planner.sizing.place import Placed, place
-from planner.sizing.quantize import quantize
+from planner.sizing.quantize import quantize_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from planner.catalog.records.quant import Quant
+    from planner.sizing.artifact import Made
     from planner.sizing.records import Allocation, ExpandedModel, Placement, Pool, Runtime
 
 CONTEXT_STEP_TOKENS: Final = 256
@@ -28,12 +30,12 @@ def max_context(
     *,
     limit_tokens: int,
     free_bytes: Mapping[str, int] | None = None,
-    recipe: str | None = None,
+    made: Made = PLAIN,
 ) -> int:
     """The longest context per user, in steps of 256 tokens and at most `limit_tokens`, that fits; 0 when not even
     256 tokens do. `free_bytes` by pool id, else what each pool has usable. Layout is checked at every step tried, so a
     split over GPUs is that of the context found."""
-    fits = _fit_test(expanded, quant, allocation, placement, pools, free_bytes, recipe)
+    fits = _fit_test(expanded, quant, allocation, placement, pools, free_bytes, made)
 
     def holds(steps: int) -> bool:
         return fits(replace(runtime, context_tokens=min(steps * CONTEXT_STEP_TOKENS, limit_tokens)))
@@ -52,10 +54,10 @@ def max_parallel(
     *,
     limit: int = 1024,
     free_bytes: Mapping[str, int] | None = None,
-    recipe: str | None = None,
+    made: Made = PLAIN,
 ) -> int:
     """The most users with `runtime.context_tokens` each that fit, at most `limit`; 0 when not even one does."""
-    fits = _fit_test(expanded, quant, allocation, placement, pools, free_bytes, recipe)
+    fits = _fit_test(expanded, quant, allocation, placement, pools, free_bytes, made)
     return _largest(lambda users: fits(replace(runtime, parallel=users)), limit)
 
 
@@ -66,9 +68,9 @@ def _fit_test(
     placement: Placement,
     pools: tuple[Pool, ...],
     free_bytes: Mapping[str, int] | None,
-    recipe: str | None,
+    made: Made,
 ) -> Callable[[Runtime], bool]:
-    quantized = quantize(expanded, quant, recipe=recipe)
+    quantized = quantize_as(expanded, quant, made)
     limits = free_bytes if free_bytes is not None else {pool.id: pool.usable_bytes for pool in pools}
 
     def fits(runtime: Runtime) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from msgspec.structs import replace
+
 from planner.sizing.buffers import compute_buffer, host_buffer_bytes, output_buffer_bytes
 from planner.sizing.identity import IdentityCache
 from planner.sizing.kv_cache import layer_caches
@@ -33,8 +35,19 @@ _demands: IdentityCache[Demand] = IdentityCache(_REMEMBERED)
 
 def memory_demand(expanded: ExpandedModel, runtime: Runtime, allocation: Allocation, ranks: int, blocks: int) -> Demand:
     """The demand over `blocks` blocks. Raises PlannerError for cache types that the engine refuses."""
+    runtime = _with_batch(runtime, allocation)
     key = (runtime, allocation, ranks, blocks)
     return _demands.value((expanded,), key, lambda: _demand(expanded, runtime, allocation, ranks, blocks))
+
+
+def _with_batch(runtime: Runtime, allocation: Allocation) -> Runtime:
+    """The step that the server sets itself: vLLM's tokens of one step, llama.cpp's micro-batch of an encoder."""
+    tokens = allocation.batch_tokens
+    if tokens is None:
+        return runtime
+    if allocation.policy == "vllm":
+        return replace(runtime, batch=max(tokens, runtime.parallel))
+    return replace(runtime, ubatch=max(runtime.ubatch, min(tokens, runtime.context_tokens)))
 
 
 def _demand(expanded: ExpandedModel, runtime: Runtime, allocation: Allocation, ranks: int, blocks: int) -> Demand:

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec.structs import replace
 
+from planner.sizing.artifact import PLAIN
 from planner.sizing.demand import Demand, memory_demand
 from planner.sizing.identity import IdentityCache
 from planner.sizing.place import Placed, loaded_bytes, place
-from planner.sizing.quantize import quantize
+from planner.sizing.quantize import quantize_as
 from planner.sizing.records import Footprint, Part
 
 if TYPE_CHECKING:
     from planner.catalog.records.quant import Quant
-    from planner.sizing.artifact import QuantizedModel
+    from planner.sizing.artifact import Made, QuantizedModel
     from planner.sizing.records import Allocation, ExpandedModel, Placement, Pool, Runtime
 
 _ROLE_NAMES: Final = {
@@ -43,9 +44,7 @@ def size_model(
     allocation: Allocation,
     *,
     server: str,
-    recipe: str | None = None,
-    imatrix: bool = False,
-    quantizer: str = "2026",
+    made: Made = PLAIN,
     placement: Placement | None = None,
     pools: tuple[Pool, ...] = (),
 ) -> Footprint:
@@ -53,7 +52,7 @@ def size_model(
 
     Without a placement everything lies in one memory: no copies, one work buffer. Raises PlannerError for an unknown
     quant or recipe, and for cache types that the server refuses."""
-    quantized = quantize(expanded, quant, recipe=recipe, imatrix=imatrix, quantizer=quantizer)
+    quantized = quantize_as(expanded, quant, made)
     ranks = placement.tensor_parallel if placement else 1
     demand = memory_demand(expanded, runtime, allocation, ranks, len(quantized.blocks))
     if placement is None:

@@ -2,7 +2,7 @@
 
 llama.cpp (`src/llama-model.cpp`, `load_tensors`): the token embedding always lies on the host; a tied head is copied to
 the GPU; layers go to the GPUs from the last one down, the output first; routed experts of the first N expert layers may
-stay on the host; caches lie with their layer.
+stay on the host; caches lie with their layer; an image projector lies on the first GPU (`tools/mtmd/clip.cpp`).
 """
 
 from __future__ import annotations
@@ -183,8 +183,10 @@ class Layout:
         inputs = model.embedding_bytes + model.lookup_bytes
         frame.weights_bytes = model.output_bytes + model.other_bytes
         frame.dense_read_bytes = model.output_bytes + model.tied_bytes
-        if self.allocation.policy != "mlx":
+        if self.allocation.policy == "vllm":
             frame.weights_bytes += model.encoder_bytes
+        elif self.allocation.policy == "llama.cpp":
+            (self.gpus[0] if self.output_on_gpu else self.host).weights_bytes += model.encoder_bytes
         if self.allocation.policy == "llama.cpp" or not self.gpus:
             self.host.weights_bytes += inputs
             if self.output_on_gpu and self.pools[0].kind != "unified":

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from planner.errors import PlannerError
-from planner.sizing.artifact import BlockBytes, QuantizedModel
+from planner.sizing.artifact import BlockBytes, Made, QuantizedModel
 from planner.sizing.header import data_bytes
 from planner.sizing.identity import IdentityCache
 from planner.sizing.quantize_gguf import quantize_gguf
@@ -34,38 +36,59 @@ def quantize(
     recipe: str | None = None,
     imatrix: bool = False,
     quantizer: str = "2026",
+    projector: bool = False,
 ) -> QuantizedModel:
     """The model's artifact under `quant`, tensor by tensor.
 
     `recipe` names a publisher's habits (GGUF), `imatrix` an importance matrix, `quantizer` the generation of
-    llama-quantize. Raises PlannerError for a quant, recipe or quantizer that nobody knows."""
-    if quantizer not in QUANTIZERS:
-        raise PlannerError(f"unknown quantizer {quantizer!r}", hint=f"known: {', '.join(QUANTIZERS)}")
-    key = (recipe, imatrix, quantizer)
-    return _results.value((expanded, quant), key, lambda: _quantize(expanded, quant, recipe, imatrix, quantizer))
+    llama-quantize; `projector`: the encoders are loaded from a GGUF file of their own, in F16. Raises PlannerError for
+    a quant, recipe or quantizer that nobody knows."""
+    made = Made(recipe=recipe, imatrix=imatrix, quantizer=quantizer, projector=projector)
+    return quantize_as(expanded, quant, made)
 
 
-def _quantize(
-    expanded: ExpandedModel, quant: Quant, recipe: str | None, imatrix: bool, quantizer: str
-) -> QuantizedModel:
+def quantize_as(expanded: ExpandedModel, quant: Quant, made: Made) -> QuantizedModel:
+    """`quantize` with the way in which the file was made as one value."""
+    if made.quantizer not in QUANTIZERS:
+        raise PlannerError(f"unknown quantizer {made.quantizer!r}", hint=f"known: {', '.join(QUANTIZERS)}")
+    return _results.value((expanded, quant), made, lambda: _quantize(expanded, quant, made))
+
+
+def _quantize(expanded: ExpandedModel, quant: Quant, made: Made) -> QuantizedModel:
     shape = expanded.shape
     error, notes = 0.0, expanded.notes
     if quant.format == "gguf":
-        publisher = recipe or quant.recipe
-        groups, made, header = quantize_gguf(
-            expanded, quant.id, publisher=publisher, imatrix=imatrix, quantizer=quantizer
+        publisher = made.recipe or quant.recipe
+        groups, recipe, header = quantize_gguf(
+            expanded, quant.id, publisher=publisher, imatrix=made.imatrix, quantizer=made.quantizer
         )
         artifact = header + data_bytes(groups)
-        error, notes = made.error_fraction, (*notes, made.note) if made.note else notes
+        error, notes = recipe.error_fraction, (*notes, recipe.note) if recipe.note else notes
     else:
-        if recipe is not None:
-            raise PlannerError(f"recipe {recipe!r} belongs to GGUF files", hint=f"leave it out for {quant.id}")
+        if made.recipe is not None:
+            raise PlannerError(f"recipe {made.recipe!r} belongs to GGUF files", hint=f"leave it out for {quant.id}")
         groups, header = quantize_hf(expanded, quant) if quant.format == "hf" else quantize_mlx(expanded, quant)
         artifact = header + sum(group.bytes for group in groups)
     sums = Sums(shape, _layer_count(expanded))
     for group in groups:
         sums.add(group)
-    return sums.result(quant, groups, header=header, artifact=artifact, error=error, notes=notes)
+    result = sums.result(quant, groups, header=header, artifact=artifact, error=error, notes=notes)
+    return _with_projector(result, expanded) if made.projector and quant.format == "gguf" else result
+
+
+def _with_projector(result: QuantizedModel, expanded: ExpandedModel) -> QuantizedModel:
+    """The encoders that stand beside the text model's file, two bytes each (`mmproj-F16.gguf`; its few norms in F32 are
+    a thousandth)."""
+    towers = [group for group in expanded.groups if group.role in _ENCODERS and not group.gguf]
+    sizes = {role: 2 * sum(g.total_elements for g in towers if g.role is role) for role in (Role.VISION, Role.AUDIO)}
+    total = sum(sizes.values())
+    roles = tuple((role.value, size) for role, size in sizes.items() if size)
+    return replace(
+        result,
+        projector_bytes=total,
+        encoder_bytes=result.encoder_bytes + total,
+        role_bytes=(*result.role_bytes, *roles),
+    )
 
 
 def _layer_count(expanded: ExpandedModel) -> int:

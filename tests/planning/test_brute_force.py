@@ -19,6 +19,7 @@ from planner.planning.recommend import case_of
 from planner.planning.roles import language_question
 from planner.planning.search import search
 from planner.servers import SERVERS
+from planner.servers.origin import made_by
 from planner.sizing.footprint import size_model
 from planner.sizing.tensors import expand
 
@@ -78,6 +79,7 @@ def assert_fits(candidate: Candidate, question: Question) -> None:
         replace(question.demand.runtime, parallel=slots),
         room.allocation(candidate.model, candidate.quant, site.hardware, placement),
         server=candidate.server,
+        made=made_by(room.source(candidate.model, candidate.quant), candidate.model, candidate.quant),
         placement=placement,
         pools=site.pools,
     )

@@ -188,7 +188,7 @@ def test_a_model_that_sees_brings_its_projector() -> None:
     # 11.2 of 24 GiB are planned: the projector's 0.9 GB fit beside them.
     assert "--mmproj @models/mmproj-Qwen_Qwen3.5-27B-f16.gguf --flash-attn" in line(launch)
     planned = service("llama-server", VISION, "Q4_K_M", ON_GPU, RTX_4090)
-    pools = tuple(replace(use, weights_bytes=21 * GIB) for use in planned.footprint.pools)
+    pools = tuple(replace(use, weights_bytes=23 * GIB) for use in planned.footprint.pools)
     full = replace(planned, footprint=replace(planned.footprint, pools=pools))
     crowded = SERVERS["llama-server"].launch(full, VISION, quant("Q4_K_M"), RTX_4090, FACTS["llama-server"])
     assert "--no-mmproj-offload" in line(crowded)
