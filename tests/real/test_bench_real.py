@@ -15,7 +15,7 @@ from planner.bench.endpoint import parse_endpoint
 from planner.bench.prompts import Prompts
 from planner.bench.request import ask, settle
 from planner.bench.run import Questions, bench
-from tests.real.random_gguf import write_random_gguf
+from tools.random_model import write_random_model
 from tests.real.test_starts import free_port
 
 pytestmark = pytest.mark.tools
@@ -32,7 +32,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     program = shutil.which("llama-server")
     assert program, "llama-server is missing: run .ci/run, or `python tools/real_tools.py` and put it on PATH"
     folder = tmp_path_factory.mktemp("bench")
-    model = write_random_gguf(folder / "random-F16.gguf")
+    model = write_random_model(folder / "random-F16.gguf")
     port = free_port()
     command = [program, "-m", str(model), "--port", str(port), "-c", "4096", "-np", "2", "-ngl", "0"]
     with (folder / "log").open("wb") as log:
