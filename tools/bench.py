@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PYTHON = sys.executable
-FOOTPRINTS_PER_S = 50_000
 
 
 @dataclass(frozen=True)
@@ -68,38 +67,16 @@ def measure(pair: Pair, rounds: int) -> bool:
     return fine
 
 
-def footprints() -> bool:
-    """Size one expanded model under every GGUF quant and 64 new contexts per round, on one core; print the rate; True
-    when above the bound."""
-    from planner.catalog.load import load_catalog
-    from planner.sizing.footprint import size_model
-    from planner.sizing.records import Allocation, Runtime
-    from planner.sizing.tensors import expand
-
-    catalog = load_catalog()
-    expanded, allocation = expand(catalog.model("qwen3-30b-a3b")), Allocation(policy="llama.cpp", buffers="llama.cpp")
-    quants = [quant for quant in catalog.quants.values() if quant.format == "gguf"]
-    rates = []
-    for offset in range(5):
-        runtimes = [Runtime(context_tokens=1024 * step + 256 * offset) for step in range(1, 65)]
-        start = time.process_time()
-        for quant in quants:
-            for runtime in runtimes:
-                size_model(expanded, quant, runtime, allocation, server="llama.cpp")
-        rates.append(len(quants) * len(runtimes) / (time.process_time() - start))
-    rate = statistics.median(rates)
-    print(f"footprints of an expanded model: {rate:,.0f} per second and core (bound {FOOTPRINTS_PER_S:,})")
-    return rate >= FOOTPRINTS_PER_S
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     sys.path.insert(0, str(Path(__file__).parents[1]))
     from tools.bench_probe import probe_cost, read_bandwidth
+    from tools.bench_rates import estimates, footprints
 
     fine = footprints()
+    fine &= estimates()
     with tempfile.TemporaryDirectory() as folder:
         machine = str(Path(folder) / "machine.json")
         probe = [PYTHON, "-m", "planner", "probe", "--no-bandwidth", "--save", machine]

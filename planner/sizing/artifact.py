@@ -50,10 +50,11 @@ class BlockBytes(Record):
 class QuantizedModel(Record):
     """A model's tensors under one quant: what is in the artifact, what is loaded, and where in the model it lies.
 
-    `blocks` are the computed layers (next-token-prediction layers not). Outside the blocks: `embedding_bytes` (looked
-    up, one row per token; per-layer input tables and n-gram tables as `lookup_bytes`), `output_bytes` (head and final
-    norms; 0 for a tied head, whose `tied_bytes` are those of the embedding), `encoder_bytes` (vision, audio) and
-    `other_bytes`; `projector_bytes` of the encoders are a file of their own. `role_bytes`: what is loaded, by role.
+    `blocks` are the computed layers (next-token-prediction layers not), `blocks_read_bytes` what a token reads of
+    them. Outside the blocks: `embedding_bytes` (looked up, one row per token; per-layer input tables and n-gram tables
+    as `lookup_bytes`), `output_bytes` (head and final norms; 0 for a tied head, whose `tied_bytes` are those of the
+    embedding), `encoder_bytes` (vision, audio) and `other_bytes`; `projector_bytes` of the encoders are a file of
+    their own. `role_bytes`: what is loaded, by role.
     `parameters` counts the elements in the artifact."""
 
     model: str
@@ -65,6 +66,7 @@ class QuantizedModel(Record):
     file_bytes: int
     tensor_bytes: int
     parameters: int
+    blocks_read_bytes: int = 0
     mtp_bytes: int = 0
     embedding_bytes: int = 0
     lookup_bytes: int = 0
@@ -90,5 +92,4 @@ class QuantizedModel(Record):
     @property
     def read_bytes_per_token(self) -> int:
         """Weights streamed for one token of text at batch 1: head and blocks, routed experts by their share."""
-        blocks = sum(block.dense_read + block.expert_read for block in self.blocks)
-        return blocks + self.output_bytes + self.tied_bytes
+        return self.blocks_read_bytes + self.output_bytes + self.tied_bytes

@@ -166,6 +166,7 @@ class Sums:
             format=quant.format,
             groups=groups,
             blocks=blocks,
+            blocks_read_bytes=sum(block.dense_read + block.expert_read for block in blocks),
             header_bytes=header,
             file_bytes=artifact,
             tensor_bytes=self.total,
