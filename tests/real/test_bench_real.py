@@ -15,8 +15,8 @@ from planner.bench.endpoint import parse_endpoint
 from planner.bench.prompts import Prompts
 from planner.bench.request import ask, settle
 from planner.bench.run import Questions, bench
-from tools.random_model import write_random_model
 from tests.real.test_starts import free_port
+from tools.random_model import write_random_model
 
 pytestmark = pytest.mark.tools
 
