@@ -19,6 +19,7 @@ from planner.sizing.gguf_tensors import is_quantized
 from planner.sizing.quantize import quantize
 from planner.sizing.records import TensorGroup
 from planner.sizing.tensors import expand
+from planner.sizing.tensors.attention import indexer_layers
 from planner.sizing.tensors.blueprint import ATTENTION, Blueprint, blueprint
 from planner.sizing.tensors.encoder import ENCODERS
 from tests.sizing.measured import a_quant
@@ -125,11 +126,11 @@ def metadata(model: Model) -> dict[str, Value]:
     assert arch.gguf is not None
     plan = blueprint(arch)
     values: dict[str, Value] = {
-        "context_length": model.context.native_tokens if model.context else 32768,
+        "context_length": _context(model, arch),
         "vocab_size": arch.vocabulary_size,
         **_frame(plan),
         **_attention(plan),
-        **_latent(arch),
+        **_latent(plan),
         **_experts(plan),
         **_peculiarities(plan),
         **_recurrent(arch),
@@ -138,6 +139,14 @@ def metadata(model: Model) -> dict[str, Value]:
     if arch.gguf in ENCODERS:
         general["tokenizer.ggml.token_type_count"] = arch.extras.get("token_types", 2)
     return general | {key if key.startswith("xielu") else f"{arch.gguf}.{key}": value for key, value in values.items()}
+
+
+def _context(model: Model, arch: Architecture) -> int:
+    """The trained length, or the rows of a position table."""
+    rows = arch.extras.get("positions")
+    if rows:
+        return rows - arch.extras.get("position_offset", 0)
+    return model.context.native_tokens if model.context else 32768
 
 
 def _layers(plan: Blueprint) -> int:
@@ -205,7 +214,8 @@ def _kv_heads(plan: Blueprint, kind: str) -> int:
     return 1 if plan.arch.mla else plan.kv_heads(kind)
 
 
-def _latent(arch: Architecture) -> dict[str, Value]:
+def _latent(plan: Blueprint) -> dict[str, Value]:
+    arch = plan.arch
     mla, index = arch.mla, arch.indexer
     values: dict[str, Value] = {}
     if mla is not None:
@@ -224,6 +234,7 @@ def _latent(arch: Architecture) -> dict[str, Value]:
             "attention.indexer.head_count": index.heads,
             "attention.indexer.key_length": index.head_dim,
             "attention.indexer.top_k": index.top_k or 2048,
+            "attention.indexer.types": [layer in indexer_layers(plan) for layer in range(arch.layers)],
         }
     return values
 

@@ -37,21 +37,7 @@ RUNTIMES = (
     ("Q8_0", Runtime(context_tokens=8192, parallel=4)),
 )
 # Headers that build 11669 refuses or does not finish, and why.
-REFUSED = {
-    "bge-m3": "the position table is longer than the context",
-    "multilingual-e5-large-instruct": "the position table is longer than the context",
-    "all-minilm-l6-v2": "the catalog states no context",
-    "falcon-h1-7b-instruct": "the engine names the second norm without `.weight`",
-    "gemma-3n-e4b-it": "the per-layer table is shorter than the vocabulary",
-    "gemma-3n-e2b-it": "the per-layer table is shorter than the vocabulary",
-    "glm-5.2": "indexer layers need metadata that is not written here",
-    "glm-5.3": "indexer layers need metadata that is not written here",
-    "hy3": "the engine expects 79 tensors more",
-    "lfm2-8b-a1b": "the engine expects a selection bias",
-    "ling-3.0-flash": "the engine expects low-rank decay gates",
-    "muse-glimmer-30b": "the engine expects query norms",
-    "solar-open-100b": "the engine expects experts in block 0",
-}
+REFUSED: dict[str, str] = {}
 # Known misses of the work buffer, beyond the bound of their class.
 EXCEPTIONS = {
     "gemma-4-e2b-it": (0.15, "per-layer inputs are held twice in some graphs"),

@@ -66,9 +66,10 @@ def _qk_norms(plan: Blueprint, parts: Parts, kind: str, layers: tuple[int, ...],
     if plan.has("qk_norm_full"):
         parts.block(_N, "attn_q_norm.weight", (plan.heads(kind) * head,), layers)
         parts.block(_N, "attn_k_norm.weight", (plan.kv_heads(kind) * head,), owners)
-    elif plan.has("qk_norm") or kind == "cross":
-        parts.block(_N, "attn_q_norm.weight", (head,), layers)
-        parts.block(_N, "attn_k_norm.weight", (head,), owners)
+    elif plan.has("qk_norm") or plan.has("derived_qk_norm") or kind == "cross":
+        stored = not plan.has("derived_qk_norm")
+        parts.block(_N, "attn_q_norm.weight", (head,), layers, stored=stored)
+        parts.block(_N, "attn_k_norm.weight", (head,), owners, stored=stored)
 
 
 def _around(plan: Blueprint, parts: Parts, kind: str, layers: tuple[int, ...]) -> None:

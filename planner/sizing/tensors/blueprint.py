@@ -149,6 +149,7 @@ class Parts:
         shape: tuple[int, ...],
         layers: Iterable[int],
         *,
+        stored: bool = True,
         gguf: bool = True,
         fixed_type: str | None = None,
     ) -> None:
@@ -156,7 +157,7 @@ class Parts:
         numbers = tuple(layers)
         if numbers:
             group = TensorGroup(
-                role=role, name=f"blk.{{layer}}.{name}", shape=shape, layers=numbers, gguf=gguf,
+                role=role, name=f"blk.{{layer}}.{name}", shape=shape, layers=numbers, stored=stored, gguf=gguf,
                 fixed_type=fixed_type,
             )  # fmt: skip
             self.groups.append(group)

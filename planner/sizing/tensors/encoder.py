@@ -27,7 +27,12 @@ def _embeddings(plan: Blueprint, parts: Parts) -> None:
     arch, extras = plan.arch, plan.arch.extras
     parts.single(Role.EMBEDDING, "token_embd.weight", (arch.hidden_size, arch.vocabulary_size))
     if extras.get("positions"):
-        parts.single(Role.LOOKUP, "position_embd.weight", (arch.hidden_size, extras["positions"]))
+        offset = extras.get("position_offset", 0)
+        parts.single(Role.LOOKUP, "position_embd.weight", (arch.hidden_size, extras["positions"]), gguf=not offset)
+        if offset:
+            # XLM-RoBERTa counts positions behind its padding row; the conversion drops the rows before.
+            shape = (arch.hidden_size, extras["positions"] - offset)
+            parts.single(Role.LOOKUP, "position_embd.weight", shape, stored=False)
     if extras.get("token_types"):
         parts.single(Role.LOOKUP, "token_types.weight", (arch.hidden_size, extras["token_types"]))
     _norm(parts, "token_embd_norm", arch.hidden_size)

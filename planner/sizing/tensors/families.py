@@ -3,11 +3,12 @@ leading `-`, take one away.
 
 Traits of norms: `sandwich_norm` (four per block), `post_norm` (two, after each half), `one_norm` (a block is
 one half), `ffn_norm_is_post_attention` (two, the second under llama.cpp's name `post_attention_norm`),
-`embedding_norm`, `no_output_norm`.
-Attention: `qk_norm` (per head), `qk_norm_full` (over the whole width), `qkv_bias`, `o_bias`, `fused_qkv`,
+`embedding_norm`, `no_output_norm`, `bare_ffn_norm` (llama.cpp names it without `.weight`).
+Attention: `qk_norm` (per head), `derived_qk_norm` (written by the conversion), `qk_norm_full` (over the whole width), `qkv_bias`, `o_bias`, `fused_qkv`,
 `gate_in_q` (the query projection is twice as wide), `wide_gate` and `head_gate` (a projection of its own, per
 element or per head), `sinks`, `sliding_sinks`, `k_is_v_on_full`, `shared_kv_has_no_weights`.
-Feed-forward: `ungated`, `fused_gate_up`, `fused_expert_gate_up`, `router_bias` (selection bias per expert),
+Feed-forward: `ungated`, `fused_gate_up`, `fused_expert_gate_up`, `router_bias` (selection bias per expert;
+`uncounted_router_bias`: a buffer that the published count leaves out; `bare_router_bias`: named without `.bias`),
 `router_linear_bias`, `expert_bias`, `shared_gate`, `experts_beside_dense`.
 Prediction layers: `gguf_mtp` (kept by the GGUF conversion), `mtp_embeddings` (copies of embedding and head),
 `mtp_head`, `mtp_no_head_norm`, `mtp_dense`, `mtp:sliding` (their attention kind).
@@ -37,7 +38,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "qwen4exp": (
         "qk_norm", "gate_in_q", "shared_gate", "gated_residuals", "ngram_tables", "block_indexer",
     ),
-    "muse-glimmer": ("wide_gate", "sandwich_norm"),
+    "muse-glimmer": ("wide_gate", "sandwich_norm", "derived_qk_norm"),
     "phi3": ("fused_qkv", "fused_gate_up"),
     "deepseek2": ("router_bias",),
     "deepseek32": ("router_bias",),
@@ -60,7 +61,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "granitehybrid": (),
     "nemotron_h": ("ungated", "one_norm"),
     "nemotron_h_moe": ("ungated", "one_norm", "router_bias", "mtp:full+moe"),
-    "falcon-h1": (),
+    "falcon-h1": ("bare_ffn_norm",),
     "seed_oss": ("qkv_bias", "ffn_norm_is_post_attention"),
     "exaone4": ("post_norm", "qk_norm"),
     "exaone-moe": ("qk_norm", "router_bias", "gguf_mtp"),
@@ -68,7 +69,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "lfm2": ("qk_norm", "output_norm_is_embedding_norm"),
     "lfm2moe": ("qk_norm", "output_norm_is_embedding_norm", "router_bias"),
     "step35": ("qk_norm", "head_gate", "router_bias", "mtp:sliding", "mtp_dense", "mtp_head"),
-    "hy_v3": ("qk_norm", "router_bias"),
+    "hy_v3": ("qk_norm", "router_bias", "bare_router_bias"),
     "hunyuan-moe": ("qk_norm",),
     "hunyuan-dense": ("qk_norm",),
     "mimo2": ("sliding_sinks", "router_bias", "mtp:sliding", "mtp_dense"),

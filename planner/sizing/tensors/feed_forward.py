@@ -56,8 +56,9 @@ def _router(plan: Blueprint, parts: Parts, moe: Moe, layers: tuple[int, ...]) ->
     if hashed:
         shape = (moe.active, plan.arch.vocabulary_size)
         parts.block(Role.ROUTER, "ffn_gate_tid2eid.weight", shape, layers[:hashed], fixed_type="I32")
-    if plan.has("router_bias"):
-        parts.block(Role.ROUTER, "exp_probs_b.bias", (moe.experts,), layers[hashed:])
+    if plan.has("router_bias") or plan.has("uncounted_router_bias"):
+        name = "exp_probs_b" if plan.has("bare_router_bias") else "exp_probs_b.bias"
+        parts.block(Role.ROUTER, name, (moe.experts,), layers[hashed:], stored=plan.has("router_bias"))
 
 
 def _routed(plan: Blueprint, parts: Parts, moe: Moe, layers: tuple[int, ...]) -> None:

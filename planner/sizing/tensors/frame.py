@@ -46,7 +46,8 @@ def block_norms(plan: Blueprint, parts: Parts) -> None:
     else:
         names = ["attn_norm", "ffn_norm"]
     for name in names:
-        parts.block(Role.NORM, f"{name}.weight", width, every)
+        bare = name == "ffn_norm" and plan.has("bare_ffn_norm")
+        parts.block(Role.NORM, name if bare else f"{name}.weight", width, every)
 
 
 def prediction(plan: Blueprint, parts: Parts) -> None:

@@ -15,7 +15,13 @@ def per_layer_inputs(plan: Blueprint, parts: Parts) -> None:
         return
     hidden, width = plan.arch.hidden_size, plan.number("per_layer_width")
     total = width * plan.arch.layers
-    parts.single(Role.LOOKUP, "per_layer_token_embd.weight", (total, plan.number("per_layer_vocabulary")))
+    rows = plan.number("per_layer_vocabulary")
+    padded = rows < plan.arch.vocabulary_size
+    parts.single(Role.LOOKUP, "per_layer_token_embd.weight", (total, rows), gguf=not padded)
+    if padded:
+        # The conversion fills the table up with rows of zeros, one for each token of the other modalities.
+        shape = (total, plan.arch.vocabulary_size)
+        parts.single(Role.LOOKUP, "per_layer_token_embd.weight", shape, stored=False)
     parts.single(_O, "per_layer_model_proj.weight", (hidden, total))
     parts.single(_N, "per_layer_proj_norm.weight", (width,))
     parts.block(_O, "inp_gate.weight", (hidden, width), plan.every_layer)

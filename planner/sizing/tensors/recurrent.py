@@ -52,7 +52,7 @@ def _kda(plan: Blueprint, parts: Parts) -> None:
         parts.block(_S, f"attn_{part}.weight", (hidden, width), layers)
         parts.block(_S, f"ssm_conv1d_{part}.weight", (linear.conv_kernel or 4, 1, width), layers)
     if plan.has("kda_full_gate"):
-        parts.block(_S, "ssm_f.weight", (hidden, width), layers)
+        parts.block(_S, "ssm_f_a.weight", (hidden, width), layers)
     else:
         parts.block(_S, "ssm_f_a.weight", (hidden, head), layers)
         parts.block(_S, "ssm_f_b.weight", (head, width), layers)
@@ -60,7 +60,7 @@ def _kda(plan: Blueprint, parts: Parts) -> None:
     parts.block(_S, "ssm_a", (1, heads), layers)
     parts.block(_S, "ssm_dt.bias", (width,), layers)
     if plan.has("kda_full_gate") or plan.has("kda_full_output_gate"):
-        parts.block(_S, "ssm_g.weight", (hidden, width), layers)
+        parts.block(_S, "ssm_g_a.weight", (hidden, width), layers)
     else:
         parts.block(_S, "ssm_g_a.weight", (hidden, head), layers)
         parts.block(_S, "ssm_g_b.weight", (head, width), layers)
