@@ -16,10 +16,11 @@ from planner.sizing.records import Part
 if TYPE_CHECKING:
     from planner.sizing.records import Allocation, ExpandedModel, Runtime
 
+# From here on a block indexer's scores outgrow the hole that holds them (MiniMax-M3: not at 2048, at 4096).
+_BLOCK_INDEX_CELLS: Final = 4096
+_FLOATS: Final = frozenset({"f32", "f16", "bf16"})
 _SLOT_BYTES: Final = 20_972
 _TOKEN_BYTES: Final = 50
-# Scores of a sparse-attention indexer are not modelled: build 11669 logs 1.6 to 4.2 times this (glm-dsa, minimax-m3).
-_INDEXER_ERROR: Final = 3.2
 # vLLM's peak activation by the same sum of live tensors: 1.22 GiB for Llama-3-8B at 8192 tokens and 256
 # sequences; 1.26 measured (vLLM PR 10511).
 _VLLM_LOGIT_BYTES: Final = 10
@@ -66,13 +67,15 @@ def _mask_cells(shape: GraphShape, runtime: Runtime) -> int:
 def _llama(shape: GraphShape, runtime: Runtime) -> Part:
     cells = llama_cells(runtime)
     ubatch = cells.ubatch
-    width, error = _width(shape)
+    width, error = _width(shape, hole=runtime.kv_type.k in _FLOATS)
+    width = _with_indexer(shape, width, cells.per_sequence, runtime)
     total = max(4 * ubatch * width, _recurrent(shape, ubatch, runtime.parallel))
     masks = _mask_cells(shape, runtime) * ubatch
     if runtime.flash_attention:
         total += 2 * masks + _SLOT_BYTES * runtime.parallel + _TOKEN_BYTES * ubatch
     else:
-        total = max(total, _score_bytes(shape, cells.per_sequence, ubatch)) + 4 * masks
+        scores = _score_bytes(shape, cells.per_sequence, ubatch) + 4 * ubatch * _chosen(shape, cells.per_sequence)
+        total = max(total, scores) + 4 * masks
         error = max(error, 0.1)
     note = None if shape.recurrent == "none" else "recurrent layers were measured on few models"
     return Part(name="compute buffer", bytes=total, basis="fitted", error_fraction=error, note=note)
@@ -88,29 +91,80 @@ def _score_bytes(shape: GraphShape, cells: int, ubatch: int) -> int:
         beside = shape.heads * (3 * shape.latent + shape.rope) + shape.hidden
     else:
         queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-        more = 2 * queries if shape.window is not None or shape.recurrent == "delta-net" else 0
-        beside = 5 * queries + 2 * keys + shape.hidden + more
+        own = 4 * queries + 4 * keys if shape.window is not None else 5 * queries + 2 * keys
+        beside = own + shape.hidden + shape.looked_up
     return 4 * ubatch * (shape.heads * cells + beside)
 
 
-def _width(shape: GraphShape) -> tuple[int, float]:
+def _width(shape: GraphShape, *, hole: bool = True) -> tuple[int, float]:
     """Floats per token of the widest moment of attention and feed-forward, and its relative error.
 
     Beside five rows of the hidden state lie gate, up and their product (one tensor without a gate). ggml's allocator
-    takes the first hole that fits: the experts' output goes where gate and up were, or behind them when it is wider."""
-    held = (6 if shape.sixth_row else 5) * shape.hidden + shape.looked_up
+    takes the first hole that fits; `hole`: one may be left by per-layer inputs."""
+    held = (6 if shape.sixth_row or shape.altup else 5) * shape.hidden
     inner = 3 if shape.gated else 1
-    width, error = held + inner * shape.dense, 0.01
+    width, error = held + _beside_lookup(shape, inner, hole=hole) + inner * shape.dense, 0.01
+    if shape.altup:
+        # All copies of the hidden state and their predictions at once (gemma-3n-e2b).
+        width = max(width, 21 * shape.hidden + 2 * shape.looked_up)
     if shape.active_experts:
-        middle, output = shape.active_experts * shape.expert, shape.active_experts * shape.expert_inner
-        beside = shape.hidden if shape.row_beside_experts else 0
-        routed = held + inner * middle + (output if output > (inner - 1) * middle else beside)
-        width, error = max(routed, width if shape.dense else 0), 0.09
+        width, error = max(held + _routed(shape, inner), width if shape.dense else 0), 0.09
     if shape.latent:
-        width = max(width, shape.heads * (3 * shape.latent + shape.rope) + shape.hidden)
-    if shape.indexed:
-        error = _INDEXER_ERROR
+        width = max(width, _latent_width(shape))
+    if shape.top_k or shape.index_heads:
+        error = 0.05
     return width, error if shape.recurrent == "none" else 0.12
+
+
+def _routed(shape: GraphShape, inner: int) -> int:
+    """Floats of the routed experts: their output goes where gate and up were, or behind them when it is wider. A gate
+    beside them takes a row of its own unless the output leaves room for it (Laguna-S and Step against Laguna-XS)."""
+    middle, output = shape.active_experts * shape.expert, shape.active_experts * shape.expert_inner
+    gate = shape.hidden if shape.row_beside_experts else 0
+    if output <= (inner - 1) * middle:
+        return inner * middle + gate
+    fits = shape.recurrent != "none" or output >= inner * middle + shape.hidden
+    return inner * middle + output + (0 if fits else gate)
+
+
+def _beside_lookup(shape: GraphShape, inner: int, *, hole: bool) -> int:
+    """Per-layer inputs lie beside the hole that their projection left: one inner tensor goes there if it is not wider
+    (gemma-4-e4b; not in gemma-4-e2b). Rotations of a quantized cache take the hole first."""
+    if not shape.looked_up:
+        return 0
+    fits = hole and inner > 1 and shape.dense <= shape.looked_up
+    return 2 * shape.looked_up - (shape.dense if fits else 0)
+
+
+def _latent_width(shape: GraphShape) -> int:
+    return shape.heads * (3 * shape.latent + shape.rope) + shape.hidden
+
+
+def _chosen(shape: GraphShape, cells: int) -> int:
+    """Positions that the lightning indexer chose: every layer's stay until the end of the graph."""
+    return shape.layers * min(shape.top_k, cells)
+
+
+def _with_indexer(shape: GraphShape, width: int, cells: int, runtime: Runtime) -> int:
+    """Floats per token with what a sparse-attention indexer adds: its scores of all cells, and what it chose.
+
+    Found on DeepSeek-V3.2, GLM-5, GLM-5.2 (lightning: within 3 % from 512 to 131,072 cells) and MiniMax-M3 (blocks).
+    Scores lie in a hole of the graph until they are wider than it, then beside the experts' output."""
+    if not runtime.flash_attention:
+        return width
+    if shape.top_k:
+        chosen = _chosen(shape, cells)
+        if cells < 4 * shape.hidden:
+            return width + chosen + cells // 2
+        wide = max(2 * cells, cells + shape.active_experts * shape.expert_inner) - cells // 2
+        return max(width + cells // 2, _latent_width(shape) + wide) + chosen
+    if shape.index_heads and cells >= _BLOCK_INDEX_CELLS:
+        if runtime.parallel > 1:
+            return width + cells
+        beside = 5 * shape.hidden + 2 * shape.heads * shape.head_dim
+        scores = 2 * shape.index_heads
+        return max(width + (2 * scores - 3) * cells // 2, beside + (scores + 1) * cells)
+    return width
 
 
 def _recurrent(shape: GraphShape, ubatch: int, slots: int) -> int:

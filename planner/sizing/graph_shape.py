@@ -17,7 +17,9 @@ class GraphShape(NamedTuple):
     """Widths in elements. `latent` and `rope` are those of latent attention (0 without it), `dense` is 0 when no layer
     has a dense feed-forward, `inner` and `conv` the widths of a recurrent layer and of its convolution, `state` its
     elements per slot. `gated`: feed-forwards have a gate; `expert_inner` is the width that experts work on, `looked_up`
-    that of a token's per-layer inputs; `row_beside_experts`: a gate or a scaled input lies beside the experts."""
+    that of a token's per-layer inputs; `row_beside_experts`: a gate or a scaled input lies beside the experts.
+    `top_k`: positions that a lightning indexer picks for one token, `index_heads` the heads of a block indexer (each 0
+    without one), `altup`: several copies of the hidden state."""
 
     hidden: int
     vocabulary: int
@@ -41,7 +43,10 @@ class GraphShape(NamedTuple):
     expert_inner: int
     sixth_row: bool
     row_beside_experts: bool
-    indexed: bool
+    layers: int
+    top_k: int
+    index_heads: int
+    altup: bool
 
     @property
     def is_encoder(self) -> bool:
@@ -96,7 +101,10 @@ def _graph_shape(expanded: ExpandedModel) -> GraphShape:
         sixth_row=shape.gguf_architecture in _SIXTH_ROW,
         row_beside_experts=shape.gguf_architecture in _SCALED_EXPERT_INPUT
         or bool(_row(expanded, "attn_gate.weight", 0)),
-        indexed=any(cache.indexer_width for cache in attention),
+        layers=shape.layers,
+        top_k=max((cache.indexer_top_k for cache in attention), default=0) if latent else 0,
+        index_heads=0 if latent else max((cache.indexer_heads for cache in attention), default=0),
+        altup=bool(_row(expanded, "altup_proj.weight", 0)),
         looked_up=_row(expanded, "per_layer_token_embd.weight", 0),
     )
 

@@ -77,7 +77,8 @@ class LayerCache(Record):
     at most `window` tokens. `heads` is the number of KV heads behind the width (1 for MLA), which tensor
     parallelism divides.
     `recurrent`: `conv_elements` + `state_elements` F32 values, independent of context.
-    `compress`: tokens stored once per that many (compressed attention)."""
+    `compress`: tokens stored once per that many (compressed attention). `indexer_width`: elements per token of a sparse
+    attention's index keys, which choose `indexer_top_k` tokens (or blocks) by `indexer_heads` scores each."""
 
     kind: Literal["full", "window", "recurrent"]
     layers: tuple[int, ...]
@@ -90,6 +91,8 @@ class LayerCache(Record):
     mla: bool = False
     compress: int = 1
     indexer_width: int = 0
+    indexer_top_k: int = 0
+    indexer_heads: int = 0
 
 
 class ModelShape(Record, kw_only=True):

@@ -36,22 +36,15 @@ RUNTIMES = (
     ("Q4_K_M", Runtime(context_tokens=16384, parallel=2, ubatch=256, flash_attention=False)),
     ("Q8_0", Runtime(context_tokens=8192, parallel=4)),
 )
-# Headers that build 11669 refuses or does not finish, and why.
-REFUSED: dict[str, str] = {}
 # Known misses of the work buffer, beyond the bound of their class.
 EXCEPTIONS = {
-    "gemma-4-e2b-it": (0.15, "per-layer inputs are held twice in some graphs"),
-    "gemma-4-e4b-it": (0.15, "per-layer inputs are held twice in some graphs"),
-    "gemma-4-31b-it": (0.15, "heads of two sizes without flash attention"),
-    "gemma-4-26b-a4b-it": (0.12, "heads of two sizes without flash attention"),
-    "laguna-s-2.1": (0.04, "one row more beside wide experts"),
-    "step-3.7-flash": (0.05, "one row more beside wide experts"),
-    "deepseek-coder-v2-lite-instruct": (0.11, "latent attention without flash attention"),
-    **dict.fromkeys(
-        ("deepseek-v3.2", "glm-5", "glm-5.1", "minimax-m3"), (0.77, "the indexer's scores are not modelled")
+    "deepseek-coder-v2-lite-instruct": (
+        0.11,
+        "without flash attention, in small micro-batches the scores find no hole",
     ),
+    "minimax-m3": (0.032, "scores of the block indexer lie in one hole more at 16,384 cells"),
 }
-MODELS = [model for model in load_catalog().models.values() if readable(model) and model.id not in REFUSED]
+MODELS = [model for model in load_catalog().models.values() if readable(model)]
 SIZES = {
     "kv": re.compile(r"kv_cache\w*: size = +([\d.]+) MiB"),
     "state": re.compile(r"recurrent: size = +([\d.]+) MiB"),
@@ -119,7 +112,7 @@ def combinations(model: Model) -> list[tuple[str, Runtime]]:
 
 
 def test_enough_combinations() -> None:
-    assert sum(len(combinations(model)) for model in MODELS) >= 1000
+    assert sum(len(combinations(model)) for model in MODELS) >= 1200
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.id)
@@ -140,7 +133,7 @@ def test_projection_is_the_engines(model: Model, tmp_path: Path) -> None:
         assert ours.compute_bytes / MIB == compute, where
         weights = engine.total - engine.kv - engine.state - engine.compute
         loaded = ours.weights_bytes
-        if model.architecture is not None and model.architecture.gguf == "gemma4":
-            # The projection counts this family's tied embedding a second time, as output.
+        if model.architecture is not None and model.architecture.gguf in {"gemma3n", "gemma4"}:
+            # The projection counts the tied embedding of these families a second time, as output.
             loaded += quantize(expanded, a_quant(file_type)).tied_bytes
         assert -0.03 <= loaded / MIB - weights < 1.03, where

@@ -13,6 +13,7 @@ from planner.sizing.tensors.encoder import ENCODERS
 from planner.sizing.tensors.streams import block_indexer_layers
 
 if TYPE_CHECKING:
+    from planner.catalog.records.architecture import Indexer
     from planner.sizing.tensors.blueprint import Blueprint
 
 
@@ -56,8 +57,14 @@ def _with_index_keys(plan: Blueprint, cache: LayerCache) -> list[LayerCache]:
     owners = set(block_indexer_layers(plan))
     with_keys = tuple(layer for layer in cache.layers if layer in owners)
     without = tuple(layer for layer in cache.layers if layer not in owners)
-    indexed = msgspec.structs.replace(cache, layers=with_keys, indexer_width=index.head_dim)
+    indexed = _indexed(msgspec.structs.replace(cache, layers=with_keys), index)
     return [indexed, msgspec.structs.replace(cache, layers=without)]
+
+
+def _indexed(cache: LayerCache, index: Indexer) -> LayerCache:
+    return msgspec.structs.replace(
+        cache, indexer_width=index.head_dim, indexer_top_k=index.top_k or 0, indexer_heads=index.heads
+    )
 
 
 def _latent(plan: Blueprint, own: int) -> list[LayerCache]:
@@ -73,7 +80,7 @@ def _latent(plan: Blueprint, own: int) -> list[LayerCache]:
     with_keys = tuple(layer for layer in layers if layer in owners)
     without = tuple(layer for layer in layers if layer not in owners)
     return [
-        LayerCache(kind="full", layers=with_keys, k_width=width, mla=True, indexer_width=index.head_dim),
+        _indexed(LayerCache(kind="full", layers=with_keys, k_width=width, mla=True), index),
         LayerCache(kind="full", layers=without, k_width=width, mla=True),
     ]
 

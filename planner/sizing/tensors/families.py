@@ -4,9 +4,10 @@ leading `-`, take one away.
 Traits of norms: `sandwich_norm` (four per block), `post_norm` (two, after each half), `one_norm` (a block is
 one half), `ffn_norm_is_post_attention` (two, the second under llama.cpp's name `post_attention_norm`),
 `embedding_norm`, `no_output_norm`, `bare_ffn_norm` (llama.cpp names it without `.weight`).
-Attention: `qk_norm` (per head), `derived_qk_norm` (written by the conversion), `qk_norm_full` (over the whole width), `qkv_bias`, `o_bias`, `fused_qkv`,
-`gate_in_q` (the query projection is twice as wide), `wide_gate` and `head_gate` (a projection of its own, per
-element or per head), `sinks`, `sliding_sinks`, `k_is_v_on_full`, `shared_kv_has_no_weights`.
+Attention: `qk_norm` (per head), `derived_qk_norm` (written by the conversion), `qk_norm_full` (over the whole width),
+`qkv_bias`, `o_bias`, `fused_qkv`, `gate_in_q` (the query projection is twice as wide), `wide_gate` and `head_gate` (a
+projection of its own, per element or per head), `sinks`, `sliding_sinks`, `k_is_v_on_full`,
+`shared_kv_has_no_weights`.
 Feed-forward: `ungated`, `fused_gate_up`, `fused_expert_gate_up`, `router_bias` (selection bias per expert;
 `uncounted_router_bias`: a buffer that the published count leaves out; `bare_router_bias`: named without `.bias`),
 `router_linear_bias`, `expert_bias`, `shared_gate`, `experts_beside_dense`.
