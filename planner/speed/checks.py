@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from planner.errors import PlannerError, UsageError
 from planner.hardware.facts import Hardware
+from planner.sizing.identity import IdentityCache
 from planner.sizing.records import ExpandedModel, Footprint, Placement, Pool, Runtime
+
+_sound: Final[IdentityCache[bool]] = IdentityCache(256)
 
 
 def check_request(runtime: Runtime, depth: int, prompt_tokens: int, output_tokens: int, concurrency: int) -> None:
@@ -42,6 +46,10 @@ def check_placement(expanded: ExpandedModel, footprint: Footprint, hardware: Har
 
 def check_hardware(hardware: Hardware, pools: tuple[Pool, ...]) -> None:
     """Raises PlannerError for rates that are zero, negative or not finite (unknown is None)."""
+    _sound.value((hardware, *pools), (), lambda: _check_rates(hardware, pools))
+
+
+def _check_rates(hardware: Hardware, pools: tuple[Pool, ...]) -> bool:
     figures: dict[str, float | None] = {}
     for index, gpu in enumerate(hardware.gpus):
         figures[f"gpus.{index}.bandwidth_bytes_per_s"] = gpu.bandwidth_bytes_per_s
@@ -60,3 +68,4 @@ def check_hardware(hardware: Hardware, pools: tuple[Pool, ...]) -> None:
     for path, value in figures.items():
         if value is not None and (value <= 0 or not math.isfinite(value)):
             raise PlannerError(f"hardware: {path} is {value:g}", hint="a rate must be more than zero; unknown is null")
+    return True

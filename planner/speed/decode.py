@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from planner.sizing.identity import IdentityCache
 from planner.speed import formulas
 from planner.speed.rates import (
     Step,
     batch_flops_per_s,
-    cache_rate,
     device_stack,
     elements_read,
     reduce_bytes_per_s,
-    weight_rate,
 )
-from planner.speed.reads import Share, cache_bytes, state_bytes
+from planner.speed.reads import Share, cache_bytes
 from planner.speed.terms import Cost, read_cost, work_cost
 
 if TYPE_CHECKING:
-    from planner.sizing.records import ExpandedModel, Placement
-
-_norms: Final[IdentityCache[float]] = IdentityCache(4096)
+    from planner.sizing.records import Placement
 
 
 def step_seconds(step: Step, depth: float, sequences: float) -> float:
@@ -31,7 +26,10 @@ def step_seconds(step: Step, depth: float, sequences: float) -> float:
 
 def step_costs(step: Step, depth: float, sequences: float = 1.0) -> tuple[Cost, ...]:
     """The terms of one step. Several terms of tensor-parallel cards run at once: only the slowest card counts."""
-    per_share = [_share_costs(step, share, depth, sequences) for share in step.shares]
+    whole = cache_bytes(step.expanded, step.kv_type, depth, step.placement.tensor_parallel)
+    per_share = [
+        _share_costs(step, share, rates, whole, sequences) for share, rates in zip(step.shares, step.rates, strict=True)
+    ]
     if step.placement.tensor_parallel > 1:
         gpu = [costs for costs, share in zip(per_share, step.shares, strict=True) if share.reader.device != "cpu"]
         rest = [costs for costs, share in zip(per_share, step.shares, strict=True) if share.reader.device == "cpu"]
@@ -41,18 +39,19 @@ def step_costs(step: Step, depth: float, sequences: float = 1.0) -> tuple[Cost, 
     return (*costs, *_launch(step), *_between(step, sequences))
 
 
-def _share_costs(step: Step, share: Share, depth: float, sequences: float) -> list[Cost]:
+def _share_costs(
+    step: Step, share: Share, rates: tuple[float, float], cache_bytes_of_one: float, sequences: float
+) -> list[Cost]:
     shape, where = step.expanded.shape, share.reader.name
     coverage = formulas.expert_coverage(sequences, shape.experts, shape.active_experts)
     expert_bytes = min(share.expert_bytes * coverage, max(share.expert_bytes, share.expert_resident_bytes))
-    rate = weight_rate(step, share)
-    whole = cache_bytes(step.expanded, step.kv_type, depth, step.placement.tensor_parallel)
-    state = state_bytes(step.expanded) * share.cache_share * sequences
-    cache = whole * _cache_part(step, share) * sequences
+    rate, cache_rate = rates
+    state = step.facts.state_bytes * share.cache_share * sequences
+    cache = cache_bytes_of_one * _cache_part(step, share) * sequences
     costs = [
         read_cost(f"weights on {where}", share.dense_bytes, rate),
         read_cost(f"experts on {where}", expert_bytes, rate * device_stack(step, share.reader).expert_fraction),
-        read_cost(f"cache on {where}", cache, cache_rate(step, share)),
+        read_cost(f"cache on {where}", cache, cache_rate),
         read_cost(f"state on {where}", state, rate),
     ]
     if sequences > 1:
@@ -74,12 +73,12 @@ def _arithmetic(step: Step, share: Share, sequences: float) -> Cost:
 
 def _launch(step: Step) -> list[Cost]:
     shape, stack = step.expanded.shape, step.stack
-    norms = max(0.0, norms_per_layer(step.expanded) - 2.0)
+    norms = max(0.0, step.facts.norms_per_layer - 2.0)
     layer_us = stack.layer_us * (1.0 + stack.norm_share * norms) * step.launch_factor
     counted = [(shape.layers, layer_us, "{:.0f} layers x {:.4g} us")]
     if shape.moe_layers:
         counted.append((shape.moe_layers, stack.moe_layer_us * step.launch_factor, "{:.0f} expert layers x {:.4g} us"))
-    recurrent = sum(len(cache.layers) for cache in step.expanded.caches if cache.kind == "recurrent")
+    recurrent = step.facts.recurrent_layers
     recurrent_us = stack.recurrent_layer_us + step.unfused_layer_us
     if recurrent and recurrent_us:
         counted.append((recurrent, recurrent_us, "{:.0f} recurrent layers x {:g} us"))
@@ -91,17 +90,6 @@ def _launch(step: Step) -> list[Cost]:
     if step.extra_token_s:
         costs.append(Cost("server", step.extra_token_s, "launch", "per token in the server around the engine"))
     return costs
-
-
-def norms_per_layer(expanded: ExpandedModel) -> float:
-    """Normalizations in a block, each a kernel of its own: 2 of Llama, 4 with norms of queries and keys, 6 of Gemma 3;
-    2 where the tensors are not known."""
-
-    def count() -> float:
-        norms = sum(len(group.layers) for group in expanded.groups if group.role == "norm" and not group.mtp)
-        return norms / expanded.shape.layers if norms else 2.0
-
-    return _norms.value((expanded,), (), count)
 
 
 def _between(step: Step, sequences: float) -> list[Cost]:

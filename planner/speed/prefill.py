@@ -97,7 +97,7 @@ def _expert_bytes(step: Step) -> float:
 def _recurrence(step: Step, share: Share, tokens: float) -> Cost:
     """Recurrent layers take the prompt's tokens one after another or in small chunks."""
     each = device_stack(step, share.reader).recurrent_prefill_us
-    layers = sum(len(cache.layers) for cache in step.expanded.caches if cache.kind == "recurrent") * share.cache_share
+    layers = step.facts.recurrent_layers * share.cache_share
     form = "{:.0f} recurrent layers x {:.0f} tokens x {:g} us"
     return Cost(
         f"recurrence on {share.reader.name}", layers * tokens * each * 1e-6, "launch", form, (layers, tokens, each)
@@ -108,9 +108,8 @@ def _attention(step: Step, share: Share, runtime: Runtime, depth: float, tokens:
     """Scores and values: full-attention layers see everything before, windowed ones at most their window. Without the
     fused kernel the scores themselves go through memory."""
     flops = share.cache_share * sum(
-        formulas.attention_flops(len(cache.layers), _query_width(step), _seen(cache.window, depth), tokens)
-        for cache in step.expanded.caches
-        if cache.kind != "recurrent"
+        formulas.attention_flops(layers, step.facts.query_width, _seen(window, depth), tokens)
+        for layers, window in step.facts.attention
     )
     name, reader = f"attention on {share.reader.name}", share.reader
     if reader.device == "cpu" or (runtime.flash_attention and step.kv_factor == 1.0):
@@ -125,11 +124,6 @@ def _attention(step: Step, share: Share, runtime: Runtime, depth: float, tokens:
 
 def _seen(window: int | None, depth: float) -> float:
     return min(depth, float(window)) if window else depth
-
-
-def _query_width(step: Step) -> float:
-    shape = step.expanded.shape
-    return float(shape.heads * shape.head_dim or shape.hidden_size)
 
 
 def _attention_rate(step: Step, reader: Reader) -> float:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from planner.sizing.records import ExpandedModel, KvType, Placement, Record
 from planner.speed import formulas
-from planner.speed.constants import SpeedConstants, Stack
+from planner.speed.model_facts import ModelFacts, model_facts
 from planner.speed.reads import Share, kv_element_bytes
 
 if TYPE_CHECKING:
+    from planner.sizing.records import ExpandedModel, KvType, Placement
+    from planner.speed.constants import SpeedConstants, Stack
     from planner.speed.devices import Reader
 
 
-class Step(Record, kw_only=True):
-    """Everything that seconds depend on, gathered once."""
+@dataclass(kw_only=True, eq=False)
+class Step:
+    """Everything that seconds depend on, gathered once; what follows from it for every sum is worked out once too."""
 
     expanded: ExpandedModel
     shares: tuple[Share, ...]
@@ -29,6 +33,16 @@ class Step(Record, kw_only=True):
     prefill_factor: float = 1.0
     unfused_layer_us: float = 0.0
     launch_factor: float = 1.0
+
+    @cached_property
+    def facts(self) -> ModelFacts:
+        """The model, counted."""
+        return model_facts(self.expanded)
+
+    @cached_property
+    def rates(self) -> tuple[tuple[float, float], ...]:
+        """Bytes per second of weights and of the cache on each share's device."""
+        return tuple((weight_rate(self, share), cache_rate(self, share)) for share in self.shares)
 
 
 def device_stack(step: Step, reader: Reader) -> Stack:
@@ -72,9 +86,9 @@ def cache_rate(step: Step, share: Share) -> float:
     """Bytes per second at which attention reads the cache on this device; CPU cores have to calculate with them too."""
     reader = share.reader
     stack = device_stack(step, reader)
-    ratio = query_ratio(step.expanded)
+    ratio = step.facts.query_ratio
     efficiency = formulas.kv_efficiency(stack.kv_fraction, ratio, stack.gqa_exponent)
-    if any(cache.mla for cache in step.expanded.caches):
+    if step.facts.latent:
         efficiency *= step.constants.cores.mla_cache_factor
     bus = (reader.bandwidth_bytes_per_s or 0.0) * efficiency
     if reader.device != "cpu":
@@ -91,12 +105,6 @@ def cpu_attention_gflops(step: Step) -> float:
     """GFLOP/s of attention that one core reaches over 16-bit or quantized caches."""
     table = step.constants.cpu.attention_gflops_per_core
     return table["16bit" if step.kv_type.k in {"f16", "bf16", "auto"} else "quantized"]
-
-
-def query_ratio(expanded: ExpandedModel) -> float:
-    """Query heads behind one cached head; 4, the neutral ratio, where that is unknown or the cache is a latent."""
-    heads = [cache.heads for cache in expanded.caches if cache.kind != "recurrent" and cache.heads and not cache.mla]
-    return expanded.shape.heads / min(heads) if heads and expanded.shape.heads else 4.0
 
 
 def elements_read(step: Step, share: Share) -> float:
@@ -142,7 +150,10 @@ def flops_per_clock(reader: Reader, constants: SpeedConstants) -> float:
     capability = reader.gpu.compute_capability if reader.gpu else None
     if f"sm {capability}" in table:
         return table[f"sm {capability}"]
-    keys = [key for key in table if reader.architecture.startswith(key)]
+    name = reader.architecture
+    if name in table:
+        return table[name]
+    keys = [key for key in table if name.startswith(key)]
     if keys:
         return table[max(keys, key=len)]
     vendor = reader.gpu.vendor if reader.gpu else "nvidia"

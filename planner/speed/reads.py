@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Final
+
 from planner.errors import UsageError
 from planner.hardware.facts import Hardware
 from planner.sizing.blocks import BLOCKS
+from planner.sizing.identity import IdentityCache
 from planner.sizing.records import ExpandedModel, Footprint, KvType, LayerCache, Placement, Pool, PoolUse, Record
 from planner.speed.constants import SpeedConstants, Stack
 from planner.speed.devices import Reader, cpu_reader, gpu_reader
@@ -12,6 +16,8 @@ from planner.speed.devices import Reader, cpu_reader, gpu_reader
 SERVER_KV_BYTES = {"auto": 2.0, "fp8": 1.0, "fp8_e4m3": 1.0, "fp8_e5m2": 1.0, "int8": 1.0}
 """Bytes per cached element of types that are no ggml block (vLLM's `--kv-cache-dtype`)."""
 STATE_BYTES_PER_ELEMENT = 4.0  # recurrent states are kept in F32
+
+_readers: Final[IdentityCache[Reader]] = IdentityCache(512)
 
 
 class Share(Record, kw_only=True):
@@ -80,13 +86,20 @@ def device_shares(
         if index is None:
             in_ram.append(use)
         else:
-            on_gpu.append(_share((use,), gpu_reader(hardware, index, pool, constants)))
+            build = partial(gpu_reader, hardware, index, pool, constants)
+            reader = _readers.value((hardware, pool, constants), (index,), build)
+            on_gpu.append(_share((use,), reader))
     working = [use for use in in_ram if use.dense_read_bytes or use.expert_read_bytes or use.cache_share]
     if working:
         ram = tuple(by_id[use.pool] for use in working if use.pool in by_id)
         if placement.instances > 1:
             working = working[:1]
-        on_gpu.append(_share(tuple(working), cpu_reader(hardware, placement, ram, constants.cpu)))
+        reader = _readers.value(
+            (hardware, placement, constants, *ram),
+            ("cpu",),
+            lambda: cpu_reader(hardware, placement, ram, constants.cpu),
+        )
+        on_gpu.append(_share(tuple(working), reader))
     return tuple(on_gpu)
 
 

@@ -1,0 +1,59 @@
+"""What the sums need to know of a model, counted once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from planner.sizing.identity import IdentityCache
+from planner.speed.reads import state_bytes
+
+if TYPE_CHECKING:
+    from planner.sizing.records import ExpandedModel
+
+
+class ModelFacts(NamedTuple):
+    """`query_ratio`: query heads behind one cached head; `query_width`: elements of a token's queries;
+    `norms_per_layer`: normalizations in a block; `attention`: layers with a cache and their window; `state_bytes`:
+    recurrent state read and written per token."""
+
+    query_ratio: float
+    query_width: float
+    norms_per_layer: float
+    recurrent_layers: int
+    attention: tuple[tuple[int, int | None], ...]
+    latent: bool
+    state_bytes: float
+
+
+_facts: Final[IdentityCache[ModelFacts]] = IdentityCache(4096)
+
+
+def model_facts(expanded: ExpandedModel) -> ModelFacts:
+    """The facts of a model; the same object for the same model."""
+    return _facts.value((expanded,), (), lambda: _count(expanded))
+
+
+def _count(expanded: ExpandedModel) -> ModelFacts:
+    shape = expanded.shape
+    cached = [cache for cache in expanded.caches if cache.kind != "recurrent"]
+    return ModelFacts(
+        query_ratio=_query_ratio(expanded),
+        query_width=float(shape.heads * shape.head_dim or shape.hidden_size),
+        norms_per_layer=_norms_per_layer(expanded),
+        recurrent_layers=sum(len(cache.layers) for cache in expanded.caches if cache.kind == "recurrent"),
+        attention=tuple((len(cache.layers), cache.window) for cache in cached),
+        latent=any(cache.mla for cache in cached),
+        state_bytes=state_bytes(expanded),
+    )
+
+
+def _query_ratio(expanded: ExpandedModel) -> float:
+    """4, the neutral ratio, where it is unknown or the cache is a latent."""
+    heads = [cache.heads for cache in expanded.caches if cache.kind != "recurrent" and cache.heads and not cache.mla]
+    return expanded.shape.heads / min(heads) if heads and expanded.shape.heads else 4.0
+
+
+def _norms_per_layer(expanded: ExpandedModel) -> float:
+    """2 of Llama, 4 with norms of queries and keys, 6 of Gemma 3; 2 where the tensors are not known."""
+    norms = sum(len(group.layers) for group in expanded.groups if group.role == "norm" and not group.mtp)
+    return norms / expanded.shape.layers if norms else 2.0
