@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 from speed_cases import Case, load_cases  # noqa: E402
 from speed_problem import Problem, paths_of  # noqa: E402
 from speed_ranges import Widths, deep_factor  # noqa: E402
-from speed_report import dump, figures, print_errors, print_worst, repeats  # noqa: E402
+from speed_report import dump, figures, print_errors, print_worst, repeats, worked  # noqa: E402
 from speed_rows import MEASUREMENTS, without_prefill  # noqa: E402
 from speed_table import PAGE, page  # noqa: E402
 
@@ -162,7 +162,10 @@ def main() -> int:
         dump(options.dump, [(kind, problem, fitted.errors[kind]) for kind, problem in fitted.parts.items()])
     found = constants["fit"]["repeats"]
     print(f"\nsame device and model, two publishers: {found['median']} / {found['p90']} over {found['pairs']} pairs")
-    files = {TARGET: written(constants), PAGE: page(constants["fit"]["errors"])}
+    files = {
+        TARGET: written(constants),
+        PAGE: page(constants["fit"]["errors"], worked(fitted.parts["decode"], constants)),
+    }
     print(f"{time.perf_counter() - began:.0f} s")
     differing = [path.name for path, text in files.items() if path.read_text() != text]
     if options.check:

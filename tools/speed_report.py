@@ -9,11 +9,16 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from speed_cases import Case
 from speed_problem import Array, Problem
 
+from planner.speed.constants import SpeedConstants
+from planner.speed.decode import step_costs
+
 Figures = dict[str, float]
+WORKED = ("T1690", "T1098", "T1072")  # a card with recurrent layers at depth, another vendor's, a CPU
 
 
 def quantile(values: Array, weights: Array, level: float) -> float:
@@ -108,6 +113,27 @@ def print_worst(problem: Problem, errors: Array, count: int) -> None:
     for index in np.argsort(-np.abs(errors))[:count]:
         row = problem.cases[index].row
         print(f"x {math.exp(errors[index]):.2f}  {' '.join(row[key] for key in keys)}")
+
+
+def worked(problem: Problem, constants: dict[str, Any]) -> str:
+    """The sums of three rows, term by term, beside what was measured."""
+    record = msgspec.convert(constants, SpeedConstants)
+    cases = {case.row["row_id"]: case for case in problem.cases}
+    blocks = []
+    for row_id in WORKED:
+        case = cases[row_id]
+        row = case.row
+        costs = step_costs(case.step(record), case.depth, 1.0)
+        title = (
+            f"{row['device']}, {row['model']} {row['quant']} at {row['context_depth']} tokens of depth, {row['engine']}"
+        )
+        lines = [f"{title} on {row['backend']} (row {row_id}):", ""]
+        lines += [f"    {cost.term.name:<34}{cost.term.text}" for cost in costs]
+        seconds = sum(cost.seconds for cost in costs)
+        rate = f"{1 / seconds:.1f} tok/s; measured {row['tg_tok_s']}"
+        lines.append(f"    {'together':<34}{seconds * 1e3:.2f} ms = {rate}")
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
 
 
 def dump(path: str, parts: list[tuple[str, Problem, Array]]) -> None:

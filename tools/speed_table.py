@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "speed.md"
-BEGIN, END = "<!-- errors: begin -->", "<!-- errors: end -->"
 NAMES = {
     "all": "all", "dense-gpu": "dense, one GPU", "moe-gpu": "MoE, one GPU", "apple": "Apple", "cpu": "CPU",
     "cpu-gpu": "CPU + GPU", "multi-gpu": "several GPUs", "concurrency": "concurrency",
@@ -48,8 +47,13 @@ def _goal(kind: str, name: str, entry: dict[str, float]) -> str:
     return f"{goal[0]:g} / {goal[1]} {words.get((reached[0], reached[1]), 'not reached')}"
 
 
-def page(errors: dict[str, Any]) -> str:
-    """docs/speed.md with its table made anew."""
-    text = PAGE.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{table(errors)}\n{END}{rest.split(END)[1]}"
+def page(errors: dict[str, Any], worked: str) -> str:
+    """docs/speed.md with its table and its worked rows made anew."""
+    text = _between(PAGE.read_text(encoding="utf-8"), "rows", worked)
+    return _between(text, "errors", table(errors))
+
+
+def _between(text: str, name: str, content: str) -> str:
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, rest = text.split(begin)
+    return f"{before}{begin}\n{content}\n{end}{rest.split(end)[1]}"

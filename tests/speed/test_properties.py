@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from planner.sizing.records import Placement
+from planner.speed.constants import load_constants
 from tests.speed.machines import (
     CPU,
     GB,
@@ -157,3 +158,72 @@ def test_unknown_bandwidth_is_null_and_says_how_to_learn_it():
     card = on_3090(hardware=host(rtx_3090(bandwidth_bytes_per_s=None)))
     assert card.decode_tokens_per_s is None
     assert any("--gpu-bandwidth" in source for source in card.sources)
+
+
+SIZES = {"low": 3.95, "4bit-k": 4.87, "5-6bit": 6.57, "8bit": 8.5, "16bit": 16.0}  # bits per weight: Q3_K_M to F16
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(sorted(SIZES, key=SIZES.__getitem__)),
+    st.sampled_from(sorted(SIZES, key=SIZES.__getitem__)),
+    st.floats(2e10, 4e11),
+    st.integers(1, 128),
+    st.booleans(),
+)
+def test_a_bigger_quant_is_never_faster_unless_a_measured_factor_says_so(one, other, bandwidth, cores, on_gpu):
+    """Where unpacking a small type is known to cost more per weight than reading a large one, the large one may win."""
+    small, big = sorted((one, other), key=SIZES.__getitem__)
+    constants = load_constants()
+
+    def speed(quant_class):
+        read = 7.5e9 * SIZES[quant_class] / 8
+        if on_gpu:
+            return on_3090(quant_class=quant_class, read=read)
+        hardware = host(cores=cores, ram_bandwidth=bandwidth, isa=("avx512f",))
+        uses = (use("ram0", read, layers=32),)
+        return ask(llama_3_8b(), hardware, uses, (ram_pool(),), CPU, stack="llama.cpp-cpu", quant_class=quant_class)
+
+    factors = constants.cores.quant_factors["gpu"] if on_gpu else constants.cpu.gb_per_s_per_core["avx512"]
+    cheaper = SIZES[big] / factors[big] < SIZES[small] / factors[small]
+    assert cheaper or decode(speed(big)) <= decode(speed(small)) * (1 + 1e-12)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 48), st.floats(2e10, 2e11))
+def test_experts_in_ram_never_speed_a_model_up(layers, ram_bandwidth):
+    hardware = host(rtx_3090(), ram_bandwidth=ram_bandwidth)
+
+    def offloaded(count):
+        moved = count / 48
+        uses = [use("gpu0", 0.9 * GB, expert=1.1 * GB * (1 - moved), resident=17.6 * GB * (1 - moved), layers=48)]
+        if count:
+            uses.append(use("ram0", 0.0, expert=1.1 * GB * moved, resident=17.6 * GB * moved, layers=0, cache=0.0))
+        kind = "experts-in-ram" if count else "gpu"
+        placement = Placement(kind=kind, gpus=(0,), cpu_expert_layers=count)
+        return ask(qwen3_30b_a3b(), hardware, tuple(uses), (gpu_pool(), ram_pool()), placement)
+
+    assert decode(offloaded(layers)) <= decode(offloaded(layers - 1))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 30_000), st.integers(1, 4_000), st.integers(0, 4_000))
+def test_a_longer_prompt_never_answers_sooner(depth, tokens, more):
+    short, long = (on_3090(depth=depth, prompt=count) for count in (tokens, tokens + more))
+    assert long.ttft_s.expected >= short.ttft_s.expected
+
+
+def test_attention_without_its_fused_kernel_costs_time():
+    from planner.sizing.records import Runtime
+
+    plain = Runtime(context_tokens=65536, parallel=64, flash_attention=False)
+    fused, unfused = on_3090(depth=16384), on_3090(depth=16384, runtime=plain)
+    assert decode(unfused) < decode(fused)
+    assert unfused.ttft_s.expected > fused.ttft_s.expected
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"), [("May 2024", "2025-05"), ("2025-05", "b9653 2026"), ("b2000", "b5000"), ("b5000", "b8000")]
+)
+def test_later_builds_launch_faster(earlier, later):
+    assert decode(on_3090(engine_build=earlier)) < decode(on_3090(engine_build=later))
