@@ -9,10 +9,11 @@ from planner.errors import UsageError
 from planner.units import parse_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from planner.catalog.catalog import Catalog
     from planner.catalog.records import Model, Quant, Workload
+    from planner.doctor.records import Finding
     from planner.hardware.facts import Hardware
     from planner.planning.constraints import Constraints
     from planner.planning.plan import Answer, Plan, Rejected
@@ -275,3 +276,12 @@ def render(plan: Plan, target: str, *, catalog: Catalog | None = None, **options
     from planner.rendering import RenderOptions, render as lay_out
 
     return lay_out(plan, catalog or load_catalog(), target, RenderOptions(**options))
+
+
+def doctor(
+    paths: Iterable[str | Path] = (), *, hardware: Hardware | None = None, catalog: Catalog | None = None
+) -> tuple[Finding, ...]:
+    """What will go wrong in files that start servers, or, without paths, on `hardware` itself. Raises UsageError."""
+    from planner.doctor import diagnose
+
+    return diagnose(paths, catalog or load_catalog(), hardware)

@@ -28,7 +28,7 @@ def parse_yaml(text: str | bytes, name: str) -> object:
     Raises CatalogError with line and column for broken YAML, repeated keys and ambiguous plain values."""
     import yaml
 
-    _refuse_depth(text, name)
+    refuse_depth(text, name)
     loader = _loader_class()(text)
     try:
         return loader.get_single_data()
@@ -43,7 +43,7 @@ def parse_yaml(text: str | bytes, name: str) -> object:
         loader.dispose()
 
 
-def _refuse_depth(text: str | bytes, name: str) -> None:
+def refuse_depth(text: str | bytes, name: str) -> None:
     """The C library composes by recursion: nesting of some ten thousand levels would end the process. A block level
     takes at least a column of indentation, a flow level a bracket."""
     content = text.encode() if isinstance(text, str) else text

@@ -9,7 +9,7 @@ import typer
 from planner import __version__
 
 # In the order of use; each stands in the module of its name. `catalog` is a group of commands.
-COMMANDS = ("probe", "recommend", "size", "estimate", "render", "bench", "catalog")
+COMMANDS = ("probe", "recommend", "size", "estimate", "render", "bench", "doctor", "catalog")
 
 
 def _version(wanted: bool) -> None:

@@ -1,0 +1,57 @@
+"""`planner doctor`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from planner.cli.command import command
+from planner.cli.output import print_json, print_view
+
+if TYPE_CHECKING:
+    from planner.catalog.catalog import Catalog
+    from planner.hardware.facts import Hardware
+
+FOUND_EXIT_CODE = 5
+
+
+@command
+def doctor(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Files or folders; none: this machine.", metavar="[PATH]...")
+    ] = None,
+    hardware: Annotated[
+        Path | None, typer.Option(help="The machine they are for, saved by `planner probe --save`.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 5 for any finding, not only errors.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> int:
+    """Say what will go wrong in compose files, units, scripts and Modelfiles, or on this machine."""
+    from planner.api import doctor as diagnose, load_catalog
+
+    catalog = load_catalog()
+    machine = machine_for(catalog, hardware, needed=not paths)
+    findings = diagnose(paths or (), hardware=machine, catalog=catalog)
+    if json:
+        import msgspec
+
+        print_json({"findings": msgspec.to_builtins(findings)})
+    else:
+        from planner.report.doctor import doctor_view
+
+        print_view(doctor_view(findings))
+    bad = findings if strict else [finding for finding in findings if finding.severity == "error"]
+    return FOUND_EXIT_CODE if bad else 0
+
+
+def machine_for(catalog: "Catalog", file: Path | None, *, needed: bool) -> "Hardware | None":
+    """The saved machine, or this one where the question is about it."""
+    if file is not None:
+        from planner.hardware.files import load_hardware
+
+        return load_hardware(file)
+    if not needed:
+        return None
+    from planner.cli.progress import probe_with_progress
+
+    return probe_with_progress(catalog)

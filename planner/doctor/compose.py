@@ -1,0 +1,177 @@
+"""A Compose file as programs, and the faults of the file itself."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+from planner.doctor.programs import own_words
+from planner.doctor.records import Document, Finding, Port, Served
+
+_VARIABLE = re.compile(r"\$\$|\$\{(\w+)(?::?[-+?=]([^}]*))?\}|\$(\w+)")
+
+
+def read_compose(path: str, content: dict[str, Any]) -> Document:
+    """Every service of the file. Values that Compose would not accept are left to Compose."""
+    services = content.get("services")
+    found = tuple(
+        _service(path, str(name), service)
+        for name, service in (services.items() if isinstance(services, dict) else ())
+        if isinstance(service, dict)
+    )
+    return Document(path=path, kind="compose", served=found, findings=tuple(_of_file(path, content)))
+
+
+def _of_file(path: str, content: dict[str, Any]) -> Iterator[Finding]:
+    if "version" in content:
+        yield Finding(
+            rule_id="compose-version",
+            severity="note",
+            place=f"{path}: version",
+            text="Compose ignores `version` and warns about it",
+            fix="delete the line",
+        )
+
+
+def _service(path: str, name: str, service: dict[str, Any]) -> Served:
+    entrypoint, command = _words(service.get("entrypoint")), _words(service.get("command"))
+    image = _text(service.get("image"))
+    server, argv = own_words(image, entrypoint, command)
+    deploy = _mapping(service.get("deploy"))
+    resources = _mapping(deploy.get("resources"))
+    return Served(
+        kind="compose",
+        place=f"{path}: services.{name}",
+        name=name,
+        server=server,
+        image=image,
+        argv=argv,
+        environment=_environment(service.get("environment")),
+        ports=tuple(_ports(service.get("ports"))),
+        health=_health(service.get("healthcheck")),
+        waits_for=_waits_for(service.get("depends_on")),
+        restart=_text(service.get("restart")) or _text(_mapping(deploy.get("restart_policy")).get("condition")),
+        memory_limited=bool(service.get("mem_limit") or _mapping(resources.get("limits")).get("memory")),
+        numa_bound=bool(service.get("cgroup_parent") or service.get("cpuset")) or "numactl" in " ".join(entrypoint),
+        privileged=service.get("privileged") is True,
+        host_network=service.get("network_mode") == "host",
+        legacy_runtime=_text(service.get("runtime")),
+        devices=tuple(_devices(resources, service)),
+        needed_files=tuple(_needed_files(service)),
+        is_job=bool(service.get("profiles")),
+    )
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _text(value: object) -> str | None:
+    return resolved(str(value)) if isinstance(value, str | int | float) else None
+
+
+def resolved(text: str) -> str:
+    """After interpolation: defaults where they are given, names of variables else."""
+
+    def value(match: re.Match[str]) -> str:
+        if match[0] == "$$":
+            return "$"
+        return match[2] if match[2] is not None else f"${match[1] or match[3]}"
+
+    return _VARIABLE.sub(value, text)
+
+
+def _words(value: object) -> list[str]:
+    if isinstance(value, str):
+        try:
+            return [resolved(word) for word in shlex.split(value)]
+        except ValueError:
+            return resolved(value).split()
+    return [resolved(str(word)) for word in _list(value)]
+
+
+def _environment(value: object) -> dict[str, str]:
+    if isinstance(value, dict):
+        return {str(name): "" if text is None else resolved(str(text)) for name, text in value.items()}
+    pairs = (str(entry).partition("=") for entry in _list(value))
+    return {name: resolved(text) for name, _, text in pairs}
+
+
+def _ports(value: object) -> Iterator[Port]:
+    for entry in _list(value):
+        if isinstance(entry, dict):
+            if entry.get("published") is not None:
+                published, target = resolved(str(entry["published"])), str(entry.get("target", ""))
+                yield Port(published=published, target=target, host_ip=_text(entry.get("host_ip")))
+            continue
+        host, published, target = _short_port(resolved(str(entry)).partition("/")[0])
+        if published:
+            yield Port(published=published, target=target, host_ip=host)
+
+
+def _short_port(text: str) -> tuple[str | None, str, str]:
+    """`[HOST:][PUBLISHED:]TARGET`, the host in brackets when it is IPv6."""
+    if text.startswith("["):
+        host, _, rest = text[1:].partition("]:")
+        published, _, target = rest.rpartition(":")
+        return host, published, target
+    parts = text.split(":")
+    if len(parts) == 1:
+        return None, "", parts[0]
+    host = ":".join(parts[:-2]) or None
+    return host, parts[-2], parts[-1]
+
+
+def _health(value: object) -> tuple[str, ...] | None:
+    check = _mapping(value)
+    test = check.get("test")
+    if not check or check.get("disable") is True or test is None:
+        return None
+    words = [str(word) for word in test] if isinstance(test, list) else ["CMD-SHELL", str(test)]
+    if words[:1] == ["NONE"]:
+        return None
+    if words[:1] == ["CMD-SHELL"]:
+        return tuple(" ".join(words[1:]).split())
+    return tuple(words[1:] if words[:1] == ["CMD"] else words)
+
+
+def _waits_for(value: object) -> dict[str, str]:
+    if isinstance(value, dict):
+        return {str(name): str(_mapping(entry).get("condition", "service_started")) for name, entry in value.items()}
+    return {str(name): "service_started" for name in _list(value)}
+
+
+def _devices(resources: dict[str, Any], service: dict[str, Any]) -> Iterator[str]:
+    for entry in _list(_mapping(resources.get("reservations")).get("devices")):
+        device = _mapping(entry)
+        if "gpu" in [str(name) for name in _list(device.get("capabilities"))]:
+            ids = _list(device.get("device_ids"))
+            yield from (str(name) for name in ids) if ids else (f"count {device.get('count', 'all')}",)
+    if service.get("gpus"):
+        yield f"count {service['gpus']}" if isinstance(service["gpus"], str) else "count 1"
+
+
+def _needed_files(service: dict[str, Any]) -> Iterator[str]:
+    """Files that must lie beside the compose file: written relative, without a variable."""
+    for entry in _list(service.get("volumes")):
+        if isinstance(entry, dict):
+            source = str(entry.get("source", "")) if entry.get("type") == "bind" else ""
+        else:
+            source = str(entry).partition(":")[0]
+        if source.startswith("./") and "$" not in source:
+            yield source
+    files = service.get("env_file")
+    for entry in _list(files) if isinstance(files, list) else [files]:
+        name = entry.get("path") if isinstance(entry, dict) else entry
+        if (
+            isinstance(name, str)
+            and "$" not in name
+            and not (isinstance(entry, dict) and entry.get("required") is False)
+        ):
+            yield name

@@ -1,0 +1,166 @@
+"""Rules about how a program is started: image, ports, health, limits, restarts, rights."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from planner.doctor.records import Finding, Patient
+from planner.doctor.rules_server import key_of
+
+_DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
+_RESTARTS = {
+    "compose": frozenset({"no", "false", "always", "on-failure", "unless-stopped", "any", "none"}),
+    "unit": frozenset({"no", "always", "on-success", "on-failure", "on-abnormal", "on-abort", "on-watchdog"}),
+}
+_HIGHEST_PORT = 65_535
+
+
+def image_pinned(patient: Patient) -> Iterator[Finding]:
+    """A tag that names a version; a digest of the right form."""
+    image = patient.served.image
+    if not image or patient.served.server is None:
+        return
+    name, at, _ = image.partition("@")
+    if at and not _DIGEST.fullmatch(image):
+        yield patient.finding(
+            "image-digest", "error", f"{image}: no digest", "write @sha256: and 64 hex digits", "image"
+        )
+    tag = name.rpartition(":")[2] if ":" in name.rpartition("/")[2] else ""
+    if not at and (not tag or tag == "latest" or tag.startswith("latest-")):
+        facts = patient.catalog.server(patient.served.server)
+        known = facts.images[0].reference if facts.images else None
+        fix = f"name a version, like {known}" if known else "name a version"
+        text = f"{image} is another image tomorrow: flags and models that work today may not"
+        yield patient.finding("image-latest", "warning", text, fix, "image")
+
+
+def gpu_runtime(patient: Patient) -> Iterator[Finding]:
+    """The legacy way to reach NVIDIA GPUs."""
+    if patient.served.legacy_runtime == "nvidia":
+        text = "`runtime: nvidia` needs a daemon setting that CDI and recent toolkits do without"
+        fix = "delete it; reserve the GPU under deploy.resources.reservations.devices"
+        yield patient.finding("gpu-runtime", "warning", text, fix, "runtime")
+
+
+def open_ports(patient: Patient) -> Iterator[Finding]:
+    """Ports that other machines reach: an error where nothing asks for a key."""
+    keyless = patient.served.server is not None and key_of(patient) is None
+    for port in patient.served.ports:
+        if port.is_loopback:
+            continue
+        severity = "error" if keyless else "warning"
+        text = f"port {port.published} is open on every interface" + (", and no key is asked for" if keyless else "")
+        fix = f'bind it to loopback: "127.0.0.1:{port.published}:{port.target or port.published}"'
+        fix += ", and set an API key from a secret file" if keyless else ""
+        yield patient.finding("port-open", severity, text, fix, "ports")  # type: ignore[arg-type]
+
+
+def port_range(patient: Patient) -> Iterator[Finding]:
+    """Published ports are numbers up to 65535, and no two programs publish the same one."""
+    others = [one for one in patient.document.served if one is not patient.served]
+    taken = {(port.published, port.host_ip) for one in others for port in one.ports}
+    for port in patient.served.ports:
+        if port.published.isdigit() and int(port.published) > _HIGHEST_PORT:
+            text = f"port {port.published} does not exist"
+            yield patient.finding("port-range", "error", text, f"use one up to {_HIGHEST_PORT}", "ports")
+        if (port.published, port.host_ip) in taken:
+            text = f"port {port.published} is published by another service too"
+            yield patient.finding("port-taken", "error", text, "give each service a port of its own", "ports")
+
+
+def health_check(patient: Patient) -> Iterator[Finding]:
+    """A server loads for minutes: without a health check nobody knows when it is ready."""
+    served = patient.served
+    if served.server is None or served.is_job or served.kind not in {"compose", "quadlet", "kubernetes"}:
+        return
+    if served.health is None:
+        text = "no health check: what waits for it starts while the weights still load"
+        yield patient.finding("health-missing", "warning", text, "ask the server's health route, with a start period")
+        return
+    images = patient.catalog.server(served.server).images
+    programs = {program for image in images for program in image.programs}
+    program = served.health[0] if served.health else ""
+    if programs and program not in {*programs, "probe"} and "/" not in program:
+        text = f"the health check runs {program}, which the image does not hold"
+        fix = f"use one of {', '.join(sorted(programs))}"
+        yield patient.finding("health-program", "error", text, fix, "healthcheck")
+
+
+def waits_for_ready(patient: Patient) -> Iterator[Finding]:
+    """Who depends on a model server has to wait until it answers."""
+    served = {one.name: one for one in patient.document.served}
+    for name, condition in patient.served.waits_for.items():
+        other = served.get(name)
+        if other is None:
+            continue
+        if condition == "service_healthy" and other.health is None and other.server is not None:
+            text = f"waits for {name} to be healthy, which has no health check"
+            yield patient.finding("waits-never", "error", text, f"give {name} a health check", "depends_on")
+        elif condition == "service_started" and other.server is not None:
+            text = f"starts when {name} has started, minutes before it answers"
+            yield patient.finding("waits-started", "warning", text, "condition: service_healthy", "depends_on")
+
+
+def restart_policy(patient: Patient) -> Iterator[Finding]:
+    """A policy that the format knows, and one at all for a server."""
+    served = patient.served
+    known = _RESTARTS.get(served.kind)
+    if known is None or served.is_job:
+        return
+    policy = (served.restart or "").partition(":")[0].strip("'\"").casefold()
+    if policy and policy not in known:
+        text = f"restart policy {served.restart!r} is not known"
+        yield patient.finding("restart-unknown", "error", text, f"one of {', '.join(sorted(known))}", "restart")
+    elif not policy and served.server is not None:
+        yield patient.finding("restart-missing", "note", "stays down after a crash or a reboot", "set a restart policy")
+
+
+def memory_limit(patient: Patient) -> Iterator[Finding]:
+    """Weights and caches can take a machine down with them."""
+    served = patient.served
+    if served.server is not None and not served.memory_limited and not served.is_job:
+        text = "no memory limit: a long context can push the machine into swap, or the kernel kills another process"
+        yield patient.finding("memory-unlimited", "warning", text, "set the limit that `planner size` gives")
+
+
+def rights(patient: Patient) -> Iterator[Finding]:
+    """More rights than a server needs."""
+    if patient.served.privileged:
+        text = "runs privileged: whoever breaks into it owns the machine"
+        yield patient.finding(
+            "privileged", "error", text, "reserve devices instead, and drop capabilities", "privileged"
+        )
+    if patient.served.host_network:
+        text = "shares the host's network: every port it opens is open on the machine"
+        yield patient.finding("host-network", "warning", text, "publish one port on loopback", "network")
+
+
+def gpu_shared(patient: Patient) -> Iterator[Finding]:
+    """Two servers on one GPU: each plans with memory that the other takes."""
+    own = set(patient.served.devices)
+    if patient.served.server is None or not own or patient.served.is_job:
+        return
+    everything = {"count all", "count -1"}
+    for other in patient.document.served:
+        if other is patient.served or other.server is None or other.name > patient.served.name or not other.devices:
+            continue
+        shared = own & set(other.devices) - {"count 1"}
+        if shared or own & everything or set(other.devices) & everything:
+            text = f"reserves the GPUs that {other.name} reserves"
+            fix = "give each its device_ids, or one of them a memory share that leaves room for the other"
+            yield patient.finding("gpu-shared", "warning", text, fix, "deploy")
+
+
+def numa_unbound(patient: Patient) -> Iterator[Finding]:
+    """On a machine with several NUMA nodes, memory that nobody places is read from the far node half of the time."""
+    hardware, served = patient.hardware, patient.served
+    nodes = [node for node in hardware.numa_nodes if not node.memory_only] if hardware else []
+    if len(nodes) < 2 or served.server is None or served.numa_bound or served.kind in {"kubernetes", "modelfile"}:
+        return
+    words = " ".join(served.argv)
+    on_gpu = bool(served.devices) or served.server == "vllm" or "--n-gpu-layers all" in words or "-ngl 99" in words
+    if not on_gpu:
+        text = f"nothing binds it on a machine with {len(nodes)} NUMA nodes"
+        fix = "numactl --cpunodebind=0 --membind=0, or --interleave=all where the model exceeds one node"
+        yield patient.finding("numa-unbound", "warning", text, fix)
