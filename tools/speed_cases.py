@@ -30,7 +30,7 @@ SERVER_OF = {"vllm": "vllm", "mlx-lm": "mlx-lm", "rapid-mlx": "mlx-lm"}
 STACK_OF = {"CUDA": "llama.cpp-cuda", "ROCm": "llama.cpp-rocm", "Vulkan": "llama.cpp-vulkan", "SYCL": "llama.cpp-sycl",
             "Metal": "llama.cpp-metal", "MLX": "mlx", "CPU": "llama.cpp-cpu", "CUDA+CPU": "llama.cpp-cuda"}  # fmt: skip
 ALIASES = {"Q4_K_XL": "UD-Q4_K_XL", "Q8_K_XL": "UD-Q8_K_XL", "IQ4_K": "IQ4_XS", "mixed": "Q4_K_M",
-           "UD-Q4_K_M": "Q4_K_M", "UD-Q6_K": "Q6_K", "Q2_0-ternary": "TQ2_0", "NVFP4": "MXFP4_MOE",
+           "UD-Q4_K_M": "Q4_K_M", "UD-Q6_K": "Q6_K", "NVFP4": "MXFP4_MOE",
            "MXFP4": "MXFP4_MOE"}  # fmt: skip
 MLX_ALIASES = {"MXFP4-Q8": "MLX-mxfp4-q8", "MLX-mxfp8": "MLX-8bit"}
 WHOLE_REQUESTS = {"server aggregate", "vllm throughput"}

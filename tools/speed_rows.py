@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from planner.sizing.records import ExpandedModel, Footprint, LayerCache, ModelShape, Pool, PoolUse
+from planner.sizing.records import ExpandedModel, Footprint, LayerCache, ModelShape, Pool, PoolUse, Role, TensorGroup
 
 MEASUREMENTS = Path(__file__).resolve().parents[1] / "catalog" / "measurements"
 USED_QUALITIES = {"ok", "community", "assumed_split", "numa_bad"}  # the last: pages not placed
@@ -90,7 +90,9 @@ def table_model(
         weights_bytes=round(file), kv_cache_bytes=0, state_bytes=0, compute_bytes=0, overhead_bytes=0,
         bits_per_weight=file * 8 / total, read_bytes_per_token=round(dense), kv_bytes_per_token=0, pools=uses,
     )  # fmt: skip
-    return ExpandedModel(shape=shape, groups=(), caches=tuple(caches)), footprint
+    norms = TensorGroup(role=Role.NORM, name="norms", shape=(hidden,), layers=tuple(range(layers)))
+    groups = (norms,) * int(facts["norms"])
+    return ExpandedModel(shape=shape, groups=groups, caches=tuple(caches)), footprint
 
 
 def _cache(elements_per_layer: float, layers: tuple[int, ...], heads: int, window: int | None) -> LayerCache:
