@@ -16,7 +16,7 @@ from planner.speed.constants import SpeedConstants
 
 ROW_SIGMA = 0.14  # between devices; many rows of one device share their offset
 ROBUST_SIGMA = 0.1
-WIDTH_SCALE = 0.72  # of the priors; this and ROBUST_SIGMA were chosen by the left-out error
+WIDTH_SCALE = 0.75  # of the priors; this and ROBUST_SIGMA were chosen by the left-out error
 FREEDOM = 4.0
 STEPS = 25
 FRESH_SLOPES = 5

@@ -20,15 +20,16 @@ CLASSES = [(kind, name) for kind, classes in ERRORS.items() for name in classes]
     [
         ("decode", "all", 11.5, 33.0),
         ("decode", "cpu", 17.0, 50.0),
-        ("decode", "multi-gpu", 9.0, 22.5),
-        ("decode", "concurrency", 19.0, 42.0),
-        ("decode", "depth >= 4k", 12.0, 38.5),
-        # the goals of these are not reached: what is
-        ("decode", "dense-gpu", 8.5, 30.0),
-        ("decode", "apple", 11.0, 33.0),
-        ("decode", "moe-gpu", 17.5, 82.0),
-        ("decode", "cpu-gpu", 22.5, 44.0),
-        ("prefill", "GPU and Apple", 14.0, 44.0),
+        ("decode", "depth >= 4k", 12.0, 38.0),
+        # the median of these is reached, the 90th percentile is not: what is
+        ("decode", "dense-gpu", 8.0, 29.0),
+        ("decode", "multi-gpu", 9.0, 23.5),
+        ("prefill", "GPU and Apple", 14.0, 45.0),
+        # and these are not reached
+        ("decode", "apple", 11.0, 30.0),
+        ("decode", "moe-gpu", 16.0, 83.0),
+        ("decode", "cpu-gpu", 23.0, 45.0),
+        ("decode", "concurrency", 20.0, 42.0),
     ],
 )
 def test_unseen_devices_are_predicted_this_well(kind, name, median, p90):
