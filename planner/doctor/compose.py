@@ -124,8 +124,7 @@ def _short_port(text: str) -> tuple[str | None, str, str]:
     parts = text.split(":")
     if len(parts) == 1:
         return None, "", parts[0]
-    host = ":".join(parts[:-2]) or None
-    return host, parts[-2], parts[-1]
+    return ":".join(parts[:-2]) or None, parts[-2], parts[-1]
 
 
 def _health(value: object) -> tuple[str, ...] | None:
