@@ -17,7 +17,7 @@ def read_compose(path: str, content: dict[str, Any]) -> Document:
     """Every service of the file. Values that Compose would not accept are left to Compose."""
     services = content.get("services")
     found = tuple(
-        _service(path, str(name), service)
+        _service(path, str(name), service, _secret_files(content))
         for name, service in (services.items() if isinstance(services, dict) else ())
         if isinstance(service, dict)
     )
@@ -35,7 +35,7 @@ def _of_file(path: str, content: dict[str, Any]) -> Iterator[Finding]:
         )
 
 
-def _service(path: str, name: str, service: dict[str, Any]) -> Served:
+def _service(path: str, name: str, service: dict[str, Any], secret_files: dict[str, str]) -> Served:
     entrypoint, command = _words(service.get("entrypoint")), _words(service.get("command"))
     image = _text(service.get("image"))
     server, argv = own_words(image, entrypoint, command)
@@ -59,7 +59,7 @@ def _service(path: str, name: str, service: dict[str, Any]) -> Served:
         host_network=service.get("network_mode") == "host",
         legacy_runtime=_text(service.get("runtime")),
         devices=tuple(_devices(resources, service)),
-        needed_files=tuple(_needed_files(service)),
+        needed_files=(*_needed_files(service), *(secret_files[s] for s in _secrets(service) if s in secret_files)),
         is_job=bool(service.get("profiles")),
     )
 
@@ -154,6 +154,17 @@ def _devices(resources: dict[str, Any], service: dict[str, Any]) -> Iterator[str
             yield from (str(name) for name in ids) if ids else (f"count {device.get('count', 'all')}",)
     if service.get("gpus"):
         yield f"count {service['gpus']}" if isinstance(service["gpus"], str) else "count 1"
+
+
+def _secret_files(content: dict[str, Any]) -> dict[str, str]:
+    """Files behind the file's secrets, where no variable names them."""
+    entries = {str(name): _mapping(secret).get("file") for name, secret in _mapping(content.get("secrets")).items()}
+    return {name: file for name, file in entries.items() if isinstance(file, str) and "$" not in file}
+
+
+def _secrets(service: dict[str, Any]) -> Iterator[str]:
+    for entry in _list(service.get("secrets")):
+        yield str(entry.get("source", "")) if isinstance(entry, dict) else str(entry)
 
 
 def _needed_files(service: dict[str, Any]) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from planner.doctor.programs import own_words
-from planner.doctor.records import Document, Port, Served
+from planner.doctor.records import Document, Finding, Port, Served
 
 _TEMPLATED = {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job"}
 
@@ -18,8 +18,55 @@ def is_manifest(content: object) -> bool:
 
 def read_manifests(path: str, contents: list[Any]) -> Document:
     """The containers of all workloads in one file; services that reach beyond the cluster count as open ports."""
-    found = [served for content in contents if is_manifest(content) for served in _workload(path, content)]
-    return Document(path=path, kind="kubernetes", served=tuple(found))
+    manifests = [content for content in contents if is_manifest(content)]
+    found = [served for content in manifests for served in _workload(path, content)]
+    findings = (*_selectors(path, manifests), *_mounts(path, manifests))
+    return Document(path=path, kind="kubernetes", served=tuple(found), findings=findings)
+
+
+def _template(content: dict[str, Any]) -> dict[str, Any]:
+    return _mapping(_mapping(content.get("spec")).get("template"))
+
+
+def _place(path: str, content: dict[str, Any]) -> str:
+    return f"{path}: {content.get('kind')}/{_mapping(content.get('metadata')).get('name', '?')}"
+
+
+def _selectors(path: str, manifests: list[dict[str, Any]]) -> Iterator[Finding]:
+    """Selectors that match no labels in the file: a Service without endpoints, a workload that is refused."""
+    labels = [_mapping(_mapping(_template(m).get("metadata")).get("labels")) for m in manifests if _template(m)]
+    for content in manifests:
+        selector = _mapping(_mapping(content.get("spec")).get("selector"))
+        wanted = _mapping(selector.get("matchLabels")) if "matchLabels" in selector else selector
+        own = [_mapping(_mapping(_template(content).get("metadata")).get("labels"))] if _template(content) else labels
+        asked = content.get("kind") in {"Service", *_TEMPLATED} and wanted and labels
+        if asked and not any(wanted.items() <= found.items() for found in own):
+            yield Finding(
+                rule_id="selector-mismatch",
+                severity="error",
+                place=f"{_place(path, content)}.selector",
+                text=f"no pod in this file carries the labels {wanted}",
+                fix="write the labels of the pod template",
+            )
+
+
+def _mounts(path: str, manifests: list[dict[str, Any]]) -> Iterator[Finding]:
+    """Mounts of volumes that the pod does not define."""
+    for content in manifests:
+        pod = _mapping(_template(content).get("spec"))
+        claims = [_mapping(c) for c in _list(_mapping(content.get("spec")).get("volumeClaimTemplates"))]
+        defined = {_mapping(volume).get("name") for volume in _list(pod.get("volumes"))}
+        defined |= {_mapping(claim.get("metadata")).get("name") for claim in claims}
+        for container in (_mapping(c) for key in ("initContainers", "containers") for c in _list(pod.get(key))):
+            for mount in (_mapping(entry) for entry in _list(container.get("volumeMounts"))):
+                if mount.get("name") not in defined:
+                    yield Finding(
+                        rule_id="volume-undefined",
+                        severity="error",
+                        place=f"{_place(path, content)}.{container.get('name', '?')}.volumeMounts",
+                        text=f"the pod defines no volume {mount.get('name')!r}",
+                        fix="define it under spec.template.spec.volumes",
+                    )
 
 
 def _workload(path: str, content: dict[str, Any]) -> Iterator[Served]:

@@ -197,9 +197,13 @@ def listens_openly(patient: Patient) -> Iterator[Finding]:
     if served.kind not in {"unit", "script"} and not served.host_network:
         return
     host = flag_value(served.argv, "--host") or served.environment.get("OLLAMA_HOST", "")
-    if host.startswith(_EVERY_INTERFACE) and key_of(patient) is None:
-        text = f"listens on {host}, and no key is asked for"
-        yield patient.finding("port-open", "error", text, "listen on 127.0.0.1, or set an API key from a file")
+    if host.startswith(_EVERY_INTERFACE):
+        keyless = key_of(patient) is None
+        text = f"listens on {host}" + (
+            ", and no key is asked for" if keyless else ", where every machine around reaches it"
+        )
+        fix = "listen on 127.0.0.1" + (", or set an API key from a file" if keyless else " behind a proxy with TLS")
+        yield patient.finding("port-open", "error" if keyless else "warning", text, fix)
 
 
 def secrets_inline(patient: Patient) -> Iterator[Finding]:

@@ -91,7 +91,22 @@ def read_unit(path: str, text: str) -> Document:
                 needed_files=tuple(f for f in _values(settings, "EnvironmentFile") if not f.startswith("-")),
             ),
         )
-    return Document(path=path, kind="unit", served=served, findings=(*broken, *_wanted_by(path, settings)))
+    findings = (*broken, *_wanted_by(path, settings), *_numa_specifiers(path, settings))
+    return Document(path=path, kind="unit", served=served, findings=findings)
+
+
+def _numa_specifiers(path: str, settings: Settings) -> Iterator[Finding]:
+    """NUMAMask= and CPUAffinity= take numbers: a specifier stays as it is written and the unit does not start."""
+    for key in ("NUMAMask", "CPUAffinity"):
+        for value in _values(settings, key):
+            if "%" in value:
+                yield Finding(
+                    rule_id="unit-numa-specifier",
+                    severity="error",
+                    place=f"{path}: Service.{key}",
+                    text=f"{value} is not expanded here",
+                    fix="write the number in a drop-in of each instance, or use numactl in ExecStart",
+                )
 
 
 def _wanted_by(path: str, settings: Settings) -> Iterator[Finding]:

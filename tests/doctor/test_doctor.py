@@ -239,3 +239,25 @@ def test_no_text_ends_the_readers(text: str) -> None:
     for read in (read_unit, read_quadlet, read_script):
         read("file", text)
         read("file", f"ExecStart=llama-server {text}")
+
+
+def test_a_manifest_whose_parts_do_not_meet_is_found(catalog: Catalog, tmp_path: Path) -> None:
+    deployment = (
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\nspec:\n  selector: {matchLabels: {app: a}}\n"
+        "  template:\n    metadata: {labels: {app: a}}\n    spec:\n      volumes: [{name: models}]\n"
+        "      containers: [{name: m, image: 'example/m:1', volumeMounts: [{name: models, mountPath: /m}]}]\n"
+    )
+    service = "---\napiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {selector: {app: a}}\n"
+    assert of_text(tmp_path, catalog, deployment + service, "k.yaml") == ()
+    other = of_text(tmp_path, catalog, deployment + service.replace("{app: a}", "{app: b}"), "k.yaml")
+    assert found(other) == {("selector-mismatch", "error")}
+    mount = of_text(tmp_path, catalog, deployment.replace("[{name: models, mount", "[{name: model, mount"), "k.yaml")
+    assert found(mount) == {("volume-undefined", "error")}
+
+
+def test_a_secret_file_that_is_missing_is_found(catalog: Catalog, tmp_path: Path) -> None:
+    text = GOOD.replace("    mem_limit: 20g\n", "    mem_limit: 20g\n    secrets: [key]\n")
+    text += "secrets: {key: {file: ./key.txt}}\n"
+    assert found(of_text(tmp_path, catalog, text)) == {("file-missing", "error")}
+    (tmp_path / "key.txt").write_text("k")
+    assert of_text(tmp_path, catalog, text) == ()

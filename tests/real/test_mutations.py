@@ -1,0 +1,135 @@
+"""Rendered files broken on purpose, one fault each: Docker Compose, systemd's verifier or planner's doctor must object.
+
+The doctor's rules exist for what no tool catches; the others are left to the consumers."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from planner.catalog.catalog import Catalog
+from planner.catalog.load import load_catalog
+from planner.doctor import diagnose
+
+pytestmark = pytest.mark.tools
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+COMPOSE = EXAMPLES / "2x-rtx-3090" / "bundle" / "compose"
+SYSTEMD = EXAMPLES / "2x-rtx-3090" / "bundle" / "systemd"
+PORT = 'host_ip: "127.0.0.1"'
+HEALTH = '    healthcheck:\n      test:\n        - "CMD"\n        - "python3"\n'
+# What is replaced in compose.yaml (first occurrence), and by what.
+COMPOSE_FAULTS = {
+    "a tag that moves": ("vllm-openai:v0.33.0", "vllm-openai:latest"),
+    "no tag": ("vllm-openai:v0.33.0", "vllm-openai"),
+    "a malformed digest": ("vllm-openai:v0.33.0", "vllm-openai@sha256:0123"),
+    "a flag of another version": ('"--max-num-seqs"', '"--num-scheduler-steps"'),
+    "a misspelt flag": ('"--max-model-len"', '"--max-modell-len"'),
+    "a value out of the flag's choices": ('"--cache-type-k"\n      - "f16"', '"--cache-type-k"\n      - "f15"'),
+    "a removed variable": ('"VLLM_NO_USAGE_STATS"', '"VLLM_USE_V1"'),
+    "an unknown variable": ('"VLLM_NO_USAGE_STATS"', '"VLLM_NO_USAGE_STAT"'),
+    "open on every interface": (PORT, 'host_ip: "0.0.0.0"'),
+    "open by omission": (f"        {PORT}\n", ""),
+    "a port that does not exist": (":-3000}", ":-70000}"),
+    "a key in the command": ('"--enable-auto-tool-choice"', '"--api-key"\n      - "abc"'),
+    "a key in the environment": ('"HF_HUB_OFFLINE": "1"', '"HF_TOKEN": "hf_abc"'),
+    "a misspelt restart policy": ('restart: "unless-stopped"', 'restart: "unless-stoped"'),
+    "no restart policy": ('    restart: "unless-stopped"\n', ""),
+    "no health check": (HEALTH, '    x-healthcheck:\n      test:\n        - "CMD"\n        - "python3"\n'),
+    "a health program that the image lacks": ('- "CMD"\n        - "python3"', '- "CMD"\n        - "wget"'),
+    "no memory limit": ('          memory: "20401094656b"\n', ""),
+    "privileged": ("    init: true\n", "    init: true\n    privileged: true\n"),
+    "the host's network": ('    networks:\n      - "backend"\n', '    network_mode: "host"\n'),
+    "a legacy runtime": ("    init: true\n", '    init: true\n    runtime: "nvidia"\n'),
+    "an obsolete version line": ('name: "planner"', 'version: "3.8"\nname: "planner"'),
+    "a missing mount": ("./config/pull.sh", "./config/pull-it.sh"),
+    "an unknown key": ("    init: true\n", "    init: true\n    healtcheck: {}\n"),
+    "broken indentation": ("    init: true\n", "   init: true\n"),
+    "an undefined network": ('    networks:\n      - "backend"\n', '    networks:\n      - "backhend"\n'),
+    "an undefined volume": ('source: "planner-interactive-vllm-cache"', 'source: "planner-interactive-vllm-cash"'),
+    "an undefined secret": ('    secrets:\n      - "api_key"\n', '    secrets:\n      - "api_kye"\n'),
+    "a wrong type": ('      retries: 4\n', '      retries: "often"\n'),
+    "slots that share a small context": ('"61440"', '"10240"'),
+}  # fmt: skip
+UNIT_FAULTS = {
+    "a misspelt flag": ("--parallel 10", "--paralell 10"),
+    "a removed flag": ("--load-mode mmap", "--mlock"),
+    "a value out of the flag's choices": ("--cache-type-k f16", "--cache-type-k f15"),
+    "listening everywhere without a key": ("--host 127.0.0.1 \\\n  --port 8080", "--host 0.0.0.0 \\\n  --port 8080"),
+    "a key in the command": ("--api-key-file %d/api-key", "--api-key abc"),
+    "no memory limit": ("MemoryMax=36238786560\n", ""),
+    "a misspelt restart policy": ("Restart=on-failure", "Restart=on-failur"),
+    "no restart policy": ("Restart=on-failure\n", ""),
+    "an unknown target": ("WantedBy=multi-user.target", "WantedBy=mutli-user.target"),
+    "a line that is no setting": ("Type=exec\n", "Type=exec\nMemoryMax 20G\n"),
+    "an unknown key": ("Type=exec\n", "Type=exec\nMemoryMaximum=20G\n"),
+    "an unknown section": ("[Install]", "[Instal]"),
+    "a program that is not there": ("ExecStart=/usr/local/bin/llama-server", "ExecStart=/usr/local/bin/llama-srver"),
+    "a relative program": ("ExecStart=/usr/local/bin/llama-server", "ExecStart=./bin/llama-server"),
+    "an environment file that is missing": ("Type=exec\n", "Type=exec\nEnvironmentFile=planner.env\n"),
+    "a specifier in a NUMA mask": ("Type=exec\n", "Type=exec\nNUMAPolicy=bind\nNUMAMask=%i\n"),
+    "a key in the environment": ("Type=exec\n", "Type=exec\nEnvironment=HF_TOKEN=hf_abc\n"),
+    "an unknown type": ("Type=exec", "Type=execute"),
+}
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return load_catalog()
+
+
+def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+
+
+def compose_objects(bundle: Path) -> bool:
+    tool = shutil.which("docker-compose")
+    assert tool, "docker-compose is missing: run .ci/run, or `python tools/real_tools.py` and put it on PATH"
+    done = run(
+        tool, "-f", bundle / "compose.yaml", "--env-file", bundle / ".env.example", "--profile", "*", "config", "-q"
+    )
+    return done.returncode != 0 or bool(done.stderr)
+
+
+def test_the_bundles_are_sound_before_they_are_broken(catalog: Catalog, tmp_path: Path) -> None:
+    assert len(COMPOSE_FAULTS) >= 25
+    assert len(UNIT_FAULTS) >= 15
+    assert not compose_objects(shutil.copytree(COMPOSE, tmp_path / "compose"))
+    assert not verifier_objects(SYSTEMD / "planner-batch.service", tmp_path / "root")
+    assert diagnose([COMPOSE, SYSTEMD], catalog) == ()
+
+
+@pytest.mark.parametrize("fault", COMPOSE_FAULTS)
+def test_a_broken_compose_file_is_caught(catalog: Catalog, tmp_path: Path, fault: str) -> None:
+    bundle = shutil.copytree(COMPOSE, tmp_path / "compose")
+    old, new = COMPOSE_FAULTS[fault]
+    text = (bundle / "compose.yaml").read_text()
+    assert old in text
+    (bundle / "compose.yaml").write_text(text.replace(old, new, 1))
+    assert diagnose([bundle], catalog) or compose_objects(bundle)
+
+
+def verifier_objects(unit: Path, root: Path) -> bool:
+    """systemd's verifier over a root with the programs that the sound unit starts."""
+    units = root / "etc/systemd/system"
+    units.mkdir(parents=True)
+    shutil.copy(unit, units / unit.name)
+    for program in ("usr/local/bin/llama-server", "bin/sh"):
+        (root / program).parent.mkdir(parents=True, exist_ok=True)
+        (root / program).write_text("#!/bin/sh\n")
+        (root / program).chmod(0o755)
+    done = run("systemd-analyze", "verify", f"--root={root}", "--man=no", "--recursive-errors=no", unit.name)
+    return done.returncode != 0 or bool(done.stderr)
+
+
+@pytest.mark.parametrize("fault", UNIT_FAULTS)
+def test_a_broken_unit_is_caught(catalog: Catalog, tmp_path: Path, fault: str) -> None:
+    old, new = UNIT_FAULTS[fault]
+    text = (SYSTEMD / "planner-batch.service").read_text()
+    assert old in text
+    broken = tmp_path / "planner-batch.service"
+    broken.write_text(text.replace(old, new, 1))
+    assert diagnose([broken], catalog) or verifier_objects(broken, tmp_path / "root")
