@@ -58,7 +58,7 @@ def size_model(
     if placement is None:
         placed = _unplaced(quantized, demand, allocation)
     else:
-        placed = place(expanded, quantized, runtime, allocation, placement, pools)
+        placed = place(expanded, quantized, runtime, allocation, placement, pools, demand)
     return Footprint(
         model=expanded.shape.id,
         quant=quant.id,

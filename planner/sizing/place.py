@@ -11,6 +11,7 @@ from planner.sizing.targets import gpu_pools, ram_pools, ram_weights, spread
 
 if TYPE_CHECKING:
     from planner.sizing.artifact import QuantizedModel
+    from planner.sizing.demand import Demand
     from planner.sizing.records import Allocation, ExpandedModel, Placement, Pool, Runtime
 
 
@@ -38,11 +39,13 @@ def place(
     allocation: Allocation,
     placement: Placement,
     pools: tuple[Pool, ...],
+    demand: Demand | None = None,
 ) -> Placed:
-    """Bytes of every pool that the placement uses. Raises PlannerError for a GPU whose memory is not known, and for
-    cache types that the engine refuses."""
+    """Bytes of every pool that the placement uses; `demand` where it was worked out before. Raises PlannerError for a
+    GPU whose memory is not known, and for cache types that the engine refuses."""
     gpus = gpu_pools(placement, pools)
-    demand = memory_demand(expanded, runtime, allocation, placement.tensor_parallel, len(quantized.blocks))
+    if demand is None:
+        demand = memory_demand(expanded, runtime, allocation, placement.tensor_parallel, len(quantized.blocks))
     layout = Layout(quantized, demand, allocation, placement, gpus)
     layout.lay_blocks()
     layout.lay_frame()

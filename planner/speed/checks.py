@@ -15,10 +15,10 @@ _sound: Final[IdentityCache[bool]] = IdentityCache(256)
 
 def check_request(runtime: Runtime, depth: int, prompt_tokens: int, output_tokens: int, concurrency: int) -> None:
     """Raises UsageError for counts below their least value and for a depth beyond the context."""
-    least = {"prompt_tokens": (prompt_tokens, 1), "output_tokens": (output_tokens, 1), "concurrency": (concurrency, 1)}
-    for name, (value, minimum) in (least | {"depth": (depth, 0)}).items():
-        if value < minimum:
-            raise UsageError(f"{name} {value} must be at least {minimum}")
+    if prompt_tokens < 1 or output_tokens < 1 or concurrency < 1 or depth < 0:
+        least = (("prompt_tokens", prompt_tokens), ("output_tokens", output_tokens), ("concurrency", concurrency))
+        name, value, minimum = next(((n, v, 1) for n, v in least if v < 1), ("depth", depth, 0))
+        raise UsageError(f"{name} {value} must be at least {minimum}")
     if depth > runtime.context_tokens:
         raise UsageError(
             f"depth {depth} is beyond the context of {runtime.context_tokens} tokens",

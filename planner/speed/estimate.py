@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from planner.catalog.records.quant import Quant
 from planner.hardware.facts import Hardware
+from planner.sizing.identity import IdentityCache
 from planner.sizing.records import ExpandedModel, Footprint, Placement, Pool, Runtime
 from planner.speed import formulas, ranges
 from planner.speed.builds import build_factors
@@ -16,6 +19,8 @@ from planner.speed.rates import Step
 from planner.speed.reads import device_shares
 from planner.speed.records import Range, Speed
 from planner.speed.terms import bound_by
+
+_steps: Final[IdentityCache[Step]] = IdentityCache(512)
 
 
 def estimate_speed(
@@ -47,8 +52,8 @@ def estimate_speed(
     known = constants or load_constants()
     step = gathered(expanded, quant, footprint, hardware, pools, placement, stack, runtime, engine_build, known)
     request = _Request(step, runtime, depth, prompt_tokens, output_tokens, concurrency)
-    kind = placement_class(expanded, placement, step.stack)
-    remarks = _remarks(step, request, stack, known)
+    kind = step.once("class", lambda: placement_class(expanded, placement, step.stack))
+    remarks = step.once(("remarks", concurrency, runtime.parallel), lambda: _remarks(step, request, stack, known))
     if any(share.reader.bandwidth_bytes_per_s is None for share in step.shares):
         return _unknown(request, remarks)
     factor, narrower, sentence = ranges.calibrated(hardware, known, stack, kind, footprint.model, footprint.quant)
@@ -70,7 +75,8 @@ class _Request:
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        return tuple(doubt for share in self.step.shares for doubt in share.reader.doubts)
+        shares = self.step.shares
+        return self.step.once("doubts", lambda: tuple(doubt for share in shares for doubt in share.reader.doubts))
 
 
 def gathered(
@@ -85,7 +91,37 @@ def gathered(
     engine_build: str | None,
     constants: SpeedConstants,
 ) -> Step:
-    """What the seconds of one deployment depend on. Raises CatalogError for a stack without constants."""
+    """What the seconds of one deployment depend on. Raises CatalogError for a stack without constants.
+
+    Footprints that put the same weights into the same pools (another context, another depth) share one."""
+    uses = tuple(
+        (use.pool, use.dense_read_bytes, use.expert_read_bytes, use.expert_bytes, use.weights_bytes, use.layers)
+        for use in footprint.pools
+    )
+    shares = tuple(use.cache_share for use in footprint.pools)
+    kv_type = runtime.kv_type
+    key = (stack_name, engine_build, quant.speed_class, kv_type.k, kv_type.v, runtime.flash_attention, uses, shares)
+
+    def build() -> Step:
+        return _gathered(
+            expanded, quant, footprint, hardware, pools, placement, stack_name, runtime, engine_build, constants
+        )
+
+    return _steps.value((expanded, hardware, placement, constants, *pools), key, build)
+
+
+def _gathered(
+    expanded: ExpandedModel,
+    quant: Quant,
+    footprint: Footprint,
+    hardware: Hardware,
+    pools: tuple[Pool, ...],
+    placement: Placement,
+    stack_name: str,
+    runtime: Runtime,
+    engine_build: str | None,
+    constants: SpeedConstants,
+) -> Step:
     vendor = hardware.gpus[placement.gpus[0]].vendor if placement.gpus else None
     stack, extra_s = constants.stack(stack_name, vendor)
     factors = build_factors(engine_of(stack_name), stack.device, engine_build, runtime, constants.builds)
@@ -108,17 +144,24 @@ def _speed(request: _Request, kind: str, factor: float, narrower: float, sources
     decode = factor / sum(cost.seconds for cost in costs)
     limits = step.constants.ranges
     doubts, stack_factor = request.doubts, step.stack.range_factor
-    width = ranges.decode_width(
-        limits,
-        kind,
-        depth=request.depth,
-        concurrency=request.concurrency,
-        doubts=doubts,
-        stack_factor=stack_factor,
+    deep = request.depth >= limits.deep_tokens
+    width = step.once(
+        ("decode width", kind, deep, request.concurrency > 1),
+        lambda: ranges.decode_width(
+            limits,
+            kind,
+            depth=request.depth,
+            concurrency=request.concurrency,
+            doubts=doubts,
+            stack_factor=stack_factor,
+        ),
     )
     width **= narrower
     prefill_s = prefill_seconds(step, request.runtime, request.depth, request.prompt_tokens)
-    prefill_width = ranges.prefill_width(limits, kind, depth=request.depth, doubts=doubts, stack_factor=stack_factor)
+    prefill_width = step.once(
+        ("prefill width", kind, deep),
+        lambda: ranges.prefill_width(limits, kind, depth=request.depth, doubts=doubts, stack_factor=stack_factor),
+    )
     return Speed(
         decode_tokens_per_s=ranges.rate_range(decode, width),
         prefill_tokens_per_s=_prefill_range(request.prompt_tokens, prefill_s, prefill_width),

@@ -23,14 +23,17 @@ def prefill_costs(step: Step, runtime: Runtime, depth: float, tokens: float) -> 
     """The terms of processing `tokens` prompt tokens after `depth`; empty when some device's arithmetic is unknown."""
     costs: list[Cost] = []
     main = next((share for share in step.shares if share.reader.device != "cpu"), None)
-    for share in step.shares:
-        found = _device_costs(step, share, main, runtime, depth, tokens)
+    for index in range(len(step.shares)):
+        found = _device_costs(step, index, main, runtime, depth, tokens)
         if not found:
             return ()
         costs += found
-    costs += _reduced(step, tokens)
-    costs.append(Cost("fixed", step.constants.prefill.fixed_ms * 1e-3 + step.extra_token_s, "launch", "per request"))
+    costs += step.once(("prompt", tokens), lambda: (*_reduced(step, tokens), _fixed(step)))
     return tuple(cost for cost in costs if cost.seconds > 0)
+
+
+def _fixed(step: Step) -> Cost:
+    return Cost("fixed", step.constants.prefill.fixed_ms * 1e-3 + step.extra_token_s, "launch", "per request")
 
 
 def prefill_seconds(step: Step, runtime: Runtime, depth: float, tokens: float) -> float | None:
@@ -40,26 +43,33 @@ def prefill_seconds(step: Step, runtime: Runtime, depth: float, tokens: float) -
 
 
 def _device_costs(
-    step: Step, share: Share, main: Share | None, runtime: Runtime, depth: float, tokens: float
+    step: Step, index: int, main: Share | None, runtime: Runtime, depth: float, tokens: float
 ) -> list[Cost]:
-    rate = prefill_flops_per_s(step, share.reader)
+    share = step.shares[index]
+    rate = step.once(("prefill", index), lambda: prefill_flops_per_s(step, share.reader))
     cards = step.placement.tensor_parallel
     if rate <= 0 or not share.reader.bandwidth_bytes_per_s:
         return []
     batches = math.ceil(tokens / runtime.ubatch)
-    costs = [
-        *_products(step, share, share.reader, tokens, tokens / batches),
-        _attention(step, share, runtime, depth, tokens),
-        _stream(step, share, batches, tokens / batches),
-        _recurrence(step, share, tokens),
-    ]
-    if share.reader.device == "cpu" and main is not None:
-        copied = _copied(step, share, main, batches, tokens)
-        if sum(cost.seconds for cost in copied) < sum(cost.seconds for cost in costs):
-            costs = copied
+    products, others, copied = step.once(
+        ("prefill", index, tokens, batches), lambda: _steady_costs(step, share, main, batches, tokens)
+    )
+    costs = [*products, _attention(step, share, runtime, depth, tokens), *others]
+    if copied and sum(cost.seconds for cost in copied) < sum(cost.seconds for cost in costs):
+        costs = list(copied)
     if cards > 1 and share.reader.device != "cpu":
         costs = [_shared(cost, cards) for cost in costs]
     return costs
+
+
+def _steady_costs(
+    step: Step, share: Share, main: Share | None, batches: int, tokens: float
+) -> tuple[tuple[Cost, ...], tuple[Cost, ...], tuple[Cost, ...]]:
+    """The same at every depth: products, what comes after attention, and the copy to a GPU that may be faster."""
+    copied = _copied(step, share, main, batches, tokens) if share.reader.device == "cpu" and main is not None else ()
+    products = _products(step, share, share.reader, tokens, tokens / batches)
+    others = (_stream(step, share, batches, tokens / batches), _recurrence(step, share, tokens))
+    return tuple(products), others, tuple(copied)
 
 
 def prefill_flops_per_s(step: Step, reader: Reader) -> float:
@@ -113,7 +123,7 @@ def _attention(step: Step, share: Share, runtime: Runtime, depth: float, tokens:
     )
     name, reader = f"attention on {share.reader.name}", share.reader
     if reader.device == "cpu" or (runtime.flash_attention and step.kv_factor == 1.0):
-        return work_cost(name, flops, _attention_rate(step, reader))
+        return work_cost(name, flops, step.once(("attention", id(reader)), lambda: _attention_rate(step, reader)))
     prefill, rate = step.constants.prefill, matrix_flops(reader, step.constants)
     scored = flops / (4.0 * (step.expanded.shape.head_dim or 128)) * prefill.no_flash_bytes_per_score
     bandwidth = reader.bandwidth_bytes_per_s or 1.0

@@ -50,6 +50,8 @@ def calibrated(
     """Factor on the predicted rate from stored measurements, factor on the log half-width, and a sentence.
 
     Rows of the same model and quant weigh most; else all rows of the engine and class, shrunk towards 1."""
+    if not hardware.calibration:
+        return 1.0, 1.0, None
     engines = {stack, engine_of(stack)}
     rows = [row for row in hardware.calibration if row.engine in engines and row.placement_class == kind]
     same = [row for row in rows if row.model == model and row.quant == quant]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from planner.speed import formulas
 from planner.speed.model_facts import ModelFacts, model_facts
 from planner.speed.reads import Share, kv_element_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
     from planner.sizing.records import ExpandedModel, KvType, Placement
     from planner.speed.constants import SpeedConstants, Stack
     from planner.speed.devices import Reader
+
+T = TypeVar("T")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -33,6 +37,13 @@ class Step:
     prefill_factor: float = 1.0
     unfused_layer_us: float = 0.0
     launch_factor: float = 1.0
+    memory: dict[Hashable, object] = field(default_factory=dict, init=False)
+
+    def once(self, key: Hashable, build: Callable[[], T]) -> T:
+        """What does not depend on the depth, by everything that it does depend on: worked out at the first call."""
+        if key not in self.memory:
+            self.memory[key] = build()
+        return cast("T", self.memory[key])
 
     @cached_property
     def facts(self) -> ModelFacts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final
 
 from planner.errors import UsageError
@@ -48,6 +48,7 @@ def _layer_cache_bytes(cache: LayerCache, kv_type: KvType, depth: float, divided
     return len(cache.layers) * (tokens / max(1, cache.compress) * per_token / parts + indexer)
 
 
+@lru_cache(64)
 def kv_element_bytes(kv_type: str) -> float:
     """Bytes of one cached element. Raises UsageError for a type that is neither a ggml block nor a server's own."""
     block = BLOCKS.get(kv_type.upper())

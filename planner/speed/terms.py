@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from planner.speed.records import BoundBy, Term
@@ -19,9 +20,14 @@ class Cost(NamedTuple):
     @property
     def term(self) -> Term:
         """The term as it is printed: the form with its figures, then the milliseconds."""
-        digits = 2 if self.seconds < 0.1 else 1
-        text = f"{self.form.format(*self.figures)} = {self.seconds * 1e3:.{digits}f} ms"
-        return Term(name=self.name, seconds=self.seconds, text=text)
+        return _term(self)
+
+
+@lru_cache(8192)
+def _term(cost: Cost) -> Term:
+    digits = 2 if cost.seconds < 0.1 else 1
+    text = f"{cost.form.format(*cost.figures)} = {cost.seconds * 1e3:.{digits}f} ms"
+    return Term(name=cost.name, seconds=cost.seconds, text=text)
 
 
 def read_cost(name: str, quantity_bytes: float, bytes_per_s: float) -> Cost:
