@@ -70,7 +70,7 @@ def _cache_part(step: Step, share: Share) -> float:
 
 def _arithmetic(step: Step, share: Share, sequences: float) -> Cost:
     """FLOPs of the users beyond the first: 2 per weight element read, at the share of the peak that batches reach."""
-    flops = 2.0 * elements_read(step, share) * (sequences - 1.0)
+    flops = 2.0 * sum(elements_read(step, share)) * (sequences - 1.0)
     rate = batch_flops_per_s(step, share)
     return work_cost(f"arithmetic on {share.reader.name}", flops if rate else 0.0, rate or 1.0)
 

@@ -54,9 +54,11 @@ def _device_costs(
     products, others, copied = step.once(
         ("prefill", index, tokens, batches), lambda: _steady_costs(step, share, main, batches, tokens)
     )
-    costs = [*products, _attention(step, share, runtime, depth, tokens), *others]
-    if copied and sum(cost.seconds for cost in copied) < sum(cost.seconds for cost in costs):
-        costs = list(copied)
+    costs = [*products, _attention(step, share, share.reader, runtime, depth, tokens), *others]
+    if copied and main is not None:
+        moved = [*copied, _attention(step, share, main.reader, runtime, depth, tokens)]
+        if sum(cost.seconds for cost in moved) < sum(cost.seconds for cost in costs):
+            costs = moved
     if cards > 1 and share.reader.device != "cpu":
         costs = [_shared(cost, cards) for cost in costs]
     return costs
@@ -66,7 +68,8 @@ def _steady_costs(
     step: Step, share: Share, main: Share | None, batches: int, tokens: float
 ) -> tuple[tuple[Cost, ...], tuple[Cost, ...], tuple[Cost, ...]]:
     """The same at every depth: products, what comes after attention, and the copy to a GPU that may be faster."""
-    copied = _copied(step, share, main, batches, tokens) if share.reader.device == "cpu" and main is not None else ()
+    on_cpu = share.reader.device == "cpu"
+    copied = _copied(step, share, main, batches, tokens) if on_cpu and main is not None else ()
     products = _products(step, share, share.reader, tokens, tokens / batches)
     others = (_stream(step, share, batches, tokens / batches), _recurrence(step, share, tokens))
     return tuple(products), others, tuple(copied)
@@ -86,22 +89,15 @@ def prefill_flops_per_s(step: Step, reader: Reader) -> float:
 def _products(step: Step, share: Share, reader: Reader, tokens: float, batch_tokens: float) -> list[Cost]:
     """The matrix products of `share` computed on `reader`; experts at the rate that their few tokens allow."""
     rate, where = prefill_flops_per_s(step, reader), reader.name
-    elements, shape = elements_read(step, share), step.expanded.shape
+    (dense, experts), shape = elements_read(step, share), step.expanded.shape
     if not shape.experts or reader.device == "cpu":
-        return [work_cost(f"arithmetic on {where}", 2.0 * elements * tokens, rate)]
-    of_experts = shape.expert_parameters * shape.active_experts / shape.experts
-    experts = of_experts * (share.expert_bytes / _expert_bytes(step) if share.expert_bytes else 0.0)
-    experts = min(experts, elements)
+        return [work_cost(f"arithmetic on {where}", 2.0 * (dense + experts) * tokens, rate)]
     each = batch_tokens * shape.active_experts / shape.experts
     filled = each / (each + step.constants.prefill.expert_half_tokens[reader.device])
     return [
-        work_cost(f"arithmetic on {where}", 2.0 * (elements - experts) * tokens, rate),
+        work_cost(f"arithmetic on {where}", 2.0 * dense * tokens, rate),
         work_cost(f"arithmetic of experts on {where}", 2.0 * experts * tokens, rate * filled),
     ]
-
-
-def _expert_bytes(step: Step) -> float:
-    return sum(share.expert_bytes for share in step.shares)
 
 
 def _recurrence(step: Step, share: Share, tokens: float) -> Cost:
@@ -114,14 +110,14 @@ def _recurrence(step: Step, share: Share, tokens: float) -> Cost:
     )
 
 
-def _attention(step: Step, share: Share, runtime: Runtime, depth: float, tokens: float) -> Cost:
+def _attention(step: Step, share: Share, reader: Reader, runtime: Runtime, depth: float, tokens: float) -> Cost:
     """Scores and values: full-attention layers see everything before, windowed ones at most their window. Without the
     fused kernel the scores themselves go through memory."""
     flops = share.cache_share * sum(
         formulas.attention_flops(layers, step.facts.query_width, _seen(window, depth), tokens)
         for layers, window in step.facts.attention
     )
-    name, reader = f"attention on {share.reader.name}", share.reader
+    name = f"attention on {reader.name}"
     if reader.device == "cpu" or (runtime.flash_attention and step.kv_factor == 1.0):
         return work_cost(name, flops, step.once(("attention", id(reader)), lambda: _attention_rate(step, reader)))
     prefill, rate = step.constants.prefill, matrix_flops(reader, step.constants)

@@ -118,11 +118,14 @@ def cpu_attention_gflops(step: Step) -> float:
     return table["16bit" if step.kv_type.k in {"f16", "bf16", "auto"} else "quantized"]
 
 
-def elements_read(step: Step, share: Share) -> float:
-    """Weight elements that one token uses on this device: its part of the model's, by bytes."""
-    mine = share.dense_bytes + share.expert_bytes
-    total = sum(other.dense_bytes + other.expert_bytes for other in step.shares)
-    return step.expanded.shape.read_parameters * mine / total if total else 0.0
+def elements_read(step: Step, share: Share) -> tuple[float, float]:
+    """Weight elements that one token uses on this device, those of routed experts apart: its parts, by bytes."""
+    shape = step.expanded.shape
+    experts = shape.expert_parameters * shape.active_experts / shape.experts if shape.experts else 0.0
+    dense_bytes = sum(other.dense_bytes for other in step.shares)
+    expert_bytes = sum(other.expert_bytes for other in step.shares)
+    dense = (shape.read_parameters - experts) * share.dense_bytes / dense_bytes if dense_bytes else 0.0
+    return dense, experts * share.expert_bytes / expert_bytes if expert_bytes else 0.0
 
 
 def batch_flops_per_s(step: Step, share: Share) -> float:
