@@ -1,4 +1,4 @@
-"""Obtain the real tools that tests judge by: llama.cpp's own binaries and Docker Compose.
+"""Obtain the real tools that tests judge by: llama.cpp's own binaries, Docker Compose and podman's Quadlet generator.
 
 Nothing is installed. Packages of a newer Debian suite are unpacked into a cache folder, through the mirror that apt
 already uses; a private apt state keeps the system's lists untouched. One wrapper script per tool lands in `bin/`.
@@ -29,7 +29,7 @@ SID = [
     "zlib1g",
     "libzstd1",
 ]
-TRIXIE = ("docker-compose",)
+TRIXIE = ("docker-compose", "podman")
 LLAMA_TOOLS = ("llama-server", "llama-quantize", "llama-bench", "llama-cli")
 SYSTEM_TOOLS = {"numactl": "numactl", "systemd-analyze": "systemd", "lscpu": "util-linux", "lstopo": "hwloc"}
 
@@ -121,9 +121,9 @@ def obtain_llama(folder: Path) -> None:
         )
 
 
-def obtain_compose(folder: Path) -> None:
-    """Docker Compose v2 itself; `config` needs no engine."""
-    home = folder / "compose"
+def obtain_trixie(folder: Path) -> None:
+    """Docker Compose v2 itself, whose `config` needs no engine, and the generator that reads Quadlets."""
+    home = folder / "trixie"
     if not (home / "done").is_file():
         shutil.rmtree(home, ignore_errors=True)
         home.mkdir(parents=True)
@@ -133,6 +133,7 @@ def obtain_compose(folder: Path) -> None:
         path for path in (home / "root").rglob("docker-compose") if os.access(path, os.X_OK) and path.is_file()
     )
     script(folder / "bin" / "docker-compose", f'#!/bin/sh\nexec "{plugin}" "$@"\n')
+    script(folder / "bin" / "quadlet", f'#!/bin/sh\nexec "{home}/root/usr/libexec/podman/quadlet" "$@"\n')
 
 
 def missing_system_tools() -> dict[str, str]:
@@ -147,7 +148,7 @@ def main() -> int:
     folder = cache_folder()
     if not arguments.only_print:
         obtain_llama(folder)
-        obtain_compose(folder)
+        obtain_trixie(folder)
         absent = missing_system_tools()
         if absent:
             print(f"missing: {', '.join(absent)}; apt-get install {' '.join(absent.values())}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -139,7 +140,7 @@ def read_quadlet(path: str, text: str) -> Document:
         argv=argv,
         environment=_assignments(_values(settings, "Environment")),
         ports=tuple(_quadlet_port(value) for value in _values(settings, "PublishPort")),
-        health=tuple(_words(health)) if health else None,
+        health=_health(health) if health else None,
         restart=_last(settings, "Restart"),
         memory_limited="--memory" in podman or _last(settings, "MemoryMax") is not None
         or _last(settings, "Memory") is not None,
@@ -149,6 +150,15 @@ def read_quadlet(path: str, text: str) -> Document:
         is_job=_last(settings, "Type") == "oneshot",
     )  # fmt: skip
     return Document(path=path, kind="quadlet", served=(served,), findings=(*broken, *_wanted_by(path, settings)))
+
+
+def _health(command: str) -> tuple[str, ...]:
+    """The words of a health command: a JSON list, or a line for a shell."""
+    try:
+        listed = json.loads(command)
+    except ValueError:
+        return tuple(_words(command))
+    return tuple(str(word) for word in listed) if isinstance(listed, list) else tuple(_words(command))
 
 
 def _quadlet_port(value: str) -> Port:

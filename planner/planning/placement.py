@@ -166,13 +166,10 @@ def _partly_in_ram(kinds: tuple[str, ...], shape: ModelShape, site: Site, attemp
         return
     main = gpus[max(usable, key=lambda i: (gpus[i].memory_bytes or 0, -i))].backend
     chosen = tuple(i for i in usable if gpus[i].backend == main)
-    fitted = False
     if "experts-in-ram" in kinds and shape.moe_layers:
         for numa in _numa_ways(chosen, site):
-            tried = _fewest_experts(shape, chosen, site, attempt, numa)
-            fitted = fitted or tried.fits
-            yield tried
-    if "split" in kinds and not fitted:
+            yield _fewest_experts(shape, chosen, site, attempt, numa)
+    if "split" in kinds:
         for numa in _numa_ways(chosen, site):
             found = _most_layers(shape, chosen, site, attempt, numa)
             if found is not None:

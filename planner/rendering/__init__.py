@@ -15,6 +15,7 @@ from planner.rendering.deployment import Catalog, Deployment, Unit, deploy, plan
 from planner.rendering.header import header_lines, manifest_name, manifest_text
 from planner.rendering.launch import render_launch
 from planner.rendering.launchd import render_launchd
+from planner.rendering.quadlet import render_quadlet
 from planner.rendering.readme import readme_text
 from planner.rendering.systemd import render_systemd
 from planner.rendering.templates import TemplateSet
@@ -26,12 +27,13 @@ _LAYOUTS: dict[str, _Layout] = {
     "launch": render_launch,
     "compose": render_compose,
     "systemd": render_systemd,
+    "quadlet": render_quadlet,
     "launchd": render_launchd,
 }
 
 
 def render(plan: Plan, catalog: Catalog, target: str, options: RenderOptions = RenderOptions()) -> Bundle:  # noqa: B008 - frozen
-    """The files that start `plan` on `target` (`launch`, `compose`, `systemd`, `launchd`, or `all` of those that can).
+    """The files that start `plan` on `target` (one of `TARGETS`, or `all` of those that can).
 
     Raises RenderError when the target cannot serve the plan (naming those that can) or when a file would not say
     what was planned; UsageError for an unknown target.

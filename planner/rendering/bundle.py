@@ -10,8 +10,8 @@ import msgspec
 
 from planner.errors import RenderError
 
-Target = Literal["launch", "compose", "systemd", "launchd"]
-TARGETS: tuple[Target, ...] = ("launch", "compose", "systemd", "launchd")
+Target = Literal["launch", "compose", "systemd", "quadlet", "launchd"]
+TARGETS: tuple[Target, ...] = ("launch", "compose", "systemd", "quadlet", "launchd")
 
 FILE_MODE = 0o644
 SCRIPT_MODE = 0o755

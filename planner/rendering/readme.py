@@ -24,7 +24,7 @@ def models_folder(deployment: Deployment, target: str) -> str:
         return shell_word(deployment.options.models_dir)
     if target == "compose":
         return '"${PLANNER_MODELS_DIR:-./models}"'
-    if target == "systemd":
+    if target in {"systemd", "quadlet"}:
         return systemd.MODELS_PATH
     return f"{launchd.ROOT}/models" if target == "launchd" else _VARIABLE
 
@@ -110,6 +110,8 @@ def _starts(deployment: Deployment, target: str) -> list[str]:
     router = deployment.router is not None
     if target == "systemd":
         return [systemd.instance_unit(u, i) for u, i in pairs] + (["planner-router.service"] if router else [])
+    if target == "quadlet":
+        return [f"planner-{i.name}.service" for _, i in pairs] + (["planner-router.service"] if router else [])
     if target == "launchd":
         return [launchd.label(u.name) for u in deployment.units] + ([launchd.label("router")] if router else [])
     scripts = [f"{u.name}.sh" + (f" {i.node}" if i.node is not None else "") for u, i in pairs]

@@ -97,10 +97,11 @@ def test_the_most_layers_that_fit_stay_in_vram() -> None:
     assert (found.kind, found.gpu_layers) == ("split", 24)
 
 
-def test_the_fewest_experts_that_make_it_fit_go_to_ram() -> None:
-    [found] = fitting(site(card()), 40, experts=True)
+def test_the_fewest_experts_that_make_it_fit_go_to_ram_or_whole_layers_do() -> None:
+    experts, layers = fitting(site(card()), 40, experts=True)
     # 40 GiB, each layer's experts 0.75 GiB: 22 of them must leave for 16 GiB to be free.
-    assert (found.kind, found.cpu_expert_layers) == ("experts-in-ram", 22)
+    assert (experts.kind, experts.cpu_expert_layers) == ("experts-in-ram", 22)
+    assert (layers.kind, layers.gpu_layers) == ("split", 24)
 
 
 def test_a_server_that_cannot_keep_experts_in_ram_splits_layers() -> None:
