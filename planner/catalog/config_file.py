@@ -73,9 +73,10 @@ class Config:
         """True when the key is there and true."""
         return self.get(*keys) is True
 
-    def names(self, key: str) -> tuple[str, ...]:
-        """A list of texts; empty when absent. Raises ModelFileError for anything else."""
-        value = self.get(key) or []
+    def names(self, key: str, *, wrapper_first: bool = False) -> tuple[str, ...]:
+        """A list of texts; empty when absent. `wrapper_first`: the key at the top goes before that of the text part.
+        Raises ModelFileError for anything else."""
+        value = (self._layers[1].get(key) if wrapper_first else None) or self.get(key) or []
         if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
             raise ModelFileError(f"{self.name}: {key}: expected a list of texts, found {value!r:.60}")
         return tuple(value)

@@ -7,22 +7,27 @@ from typing import Any
 
 from planner.catalog.config_file import Config
 from planner.catalog.hf_experts import mixture
-from planner.catalog.hf_layers import layer_kinds
+from planner.catalog.hf_indexer import hf_indexer
+from planner.catalog.hf_layers import layer_kinds, stated_count
 from planner.catalog.layer_pattern import layer_pattern
 from planner.catalog.model_families import CONFIG_DEFAULTS, GGUF_OF_CLASS, GGUF_OF_TEXT_TYPE
-from planner.catalog.records.architecture import Architecture, Indexer, Linear, Mamba, Mla
+from planner.catalog.records.architecture import Architecture, Linear, Mamba, Mla
 from planner.errors import ModelFileError
 
+_LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
+# Prediction layers without experts, and without a norm before the head (published checkpoints).
+_DENSE_PREDICTION = {"exaone-moe": ["mtp_dense"], "ernie4_5-moe": ["mtp_dense", "mtp_no_head_norm"]}
 _ATTENTION = frozenset({"full", "sliding", "chunked", "cross", "parallel"})
 
 
 def config_architecture(values: Mapping[str, Any], name: str) -> Architecture:
     """The architecture that a config states. Raises ModelFileError naming the key that is missing or wrong."""
     plain = Config(values, name)
-    hf_class = next(iter(plain.names("architectures")), None)
+    hf_class = next(iter(plain.names("architectures", wrapper_first=True)), None)
     gguf = gguf_name(plain, hf_class)
     config = Config(values, name, CONFIG_DEFAULTS.get(gguf or ""))
-    layers = config.required("num_hidden_layers", "n_layer", "num_layers", "n_layers")
+    layers = stated_count(config) if config.number(*_LAYERS) is None else config.required(*_LAYERS)
+    layers = layers or config.required(*_LAYERS)
     if layers > 10_000:
         raise ModelFileError(f"{name}: num_hidden_layers: {layers} layers cannot be")
     kinds = layer_kinds(config, gguf, layers)
@@ -40,7 +45,8 @@ def config_architecture(values: Mapping[str, Any], name: str) -> Architecture:
         window=_window(config, kinds),
         kv_shared_layers=config.number("num_kv_shared_layers") or 0,
         mla=mla,
-        indexer=_indexer(config),
+        indexer=hf_indexer(config, layers),
+        sliding_heads=_sliding_heads(config, kinds),
         linear=_linear(config),
         mamba=_mamba(config),
         conv_cache=config.number("conv_L_cache"),
@@ -68,7 +74,7 @@ def _attention(config: Config, kinds: list[str]) -> dict[str, int | None]:
     heads = config.number("num_attention_heads", "n_head", "num_heads")
     if not heads and _ATTENTION & set(kinds):
         raise ModelFileError(f"{config.name}: num_attention_heads: missing")
-    kv_heads = config.number("num_key_value_heads", "num_attention_groups", "n_head_kv") or heads
+    kv_heads = config.number("num_key_value_heads", "num_attention_groups", "n_head_kv") or _grouped(config, heads)
     hidden = config.required("hidden_size", "n_embd", "d_model")
     width = config.number("head_dim", "attention_head_dim") or (hidden // heads if heads else None)
     found = {"kv_heads": kv_heads, "head_dim": width}
@@ -84,8 +90,33 @@ def _attention(config: Config, kinds: list[str]) -> dict[str, int | None]:
     return found | ({"v_head_dim": value} if value and value != width else {})
 
 
+def _grouped(config: Config, heads: int | None) -> int | None:
+    """KV heads where a config says how many heads share one (DeciLM), else as many as heads."""
+    blocks = config.get("block_configs")
+    sizes = [
+        block["attention"].get("n_heads_in_group")
+        for block in (blocks if isinstance(blocks, list) else ())
+        if isinstance(block, dict) and isinstance(block.get("attention"), dict)
+    ]
+    groups = [size for size in sizes if type(size) is int and size > 0]
+    return max(1, heads // min(groups)) if heads and groups else heads
+
+
+def _sliding_heads(config: Config, kinds: list[str]) -> int | None:
+    """Step 3 gives its sliding layers heads of their own."""
+    other = config.get("attention_other_setting")
+    if not isinstance(other, dict) or "sliding" not in kinds:
+        return None
+    heads = Config(other, f"{config.name}: attention_other_setting").number("num_attention_heads")
+    return heads if heads != config.number("num_attention_heads", "n_head", "num_heads") else None
+
+
 def _dense_width(config: Config, gguf: str | None) -> int | None:
     """Width of the dense feed-forward part; LFM2 states it before its own rounding."""
+    if gguf == "deci":
+        return _mean_width(config)
+    if gguf == "minimax-m3":
+        return config.number("dense_intermediate_size", "intermediate_size")
     if gguf == "granitehybrid" and not config.number("num_local_experts"):
         return config.number("shared_intermediate_size", "intermediate_size")
     width = config.number("intermediate_size_mlp", "block_ff_dim", "intermediate_size", "ffn_hidden_size", "n_inner")
@@ -95,10 +126,28 @@ def _dense_width(config: Config, gguf: str | None) -> int | None:
     return width
 
 
+def _mean_width(config: Config) -> int | None:
+    """DeciLM gives every layer a width of its own, `ffn_mult` times two thirds of the hidden size rounded up to 256:
+    the mean gives the right total."""
+    blocks = config.get("block_configs")
+    hidden = config.required("hidden_size")
+    if not isinstance(blocks, list) or not blocks:
+        return config.number("intermediate_size")
+    parts = [block["ffn"] for block in blocks if isinstance(block, dict) and isinstance(block.get("ffn"), dict)]
+    factors = [part.get("ffn_mult") for part in parts]
+    widths = [
+        -(-int(2 * factor * hidden / 3) // 256) * 256
+        for factor in factors
+        if isinstance(factor, float) and 0 < factor < 100
+    ]
+    return sum(widths) // len(blocks)
+
+
 def _window(config: Config, kinds: list[str]) -> int | None:
     if "chunked" in kinds:
         return config.number("attention_chunk_size") or 8192
-    return config.number("sliding_window", "sliding_window_size") if "sliding" in kinds else None
+    windowed = {"sliding", "compressed", "heavily_compressed"} & set(kinds)
+    return config.number("sliding_window", "sliding_window_size") if windowed else None
 
 
 def _mla(config: Config) -> Mla | None:
@@ -112,13 +161,6 @@ def _mla(config: Config) -> Mla | None:
         v_head_dim=config.required("v_head_dim"),
         q_lora_rank=config.number("q_lora_rank") or None,
     )
-
-
-def _indexer(config: Config) -> Indexer | None:
-    heads = config.number("index_n_heads")
-    if not heads:
-        return None
-    return Indexer(heads=heads, head_dim=config.required("index_head_dim"), top_k=config.number("index_topk"))
 
 
 def _linear(config: Config) -> Linear | None:
@@ -178,9 +220,13 @@ def _traits(config: Config, gguf: str | None) -> tuple[str, ...]:
         found += ["-qkv_bias"] if config.get("attention_bias") is False else []
     if gguf == "deepseek2" and config.get("topk_method") in ("greedy", "group_limited_greedy"):
         found.append("-router_bias")
-    if gguf == "deepseek2" and config.number("num_nextn_predict_layers"):
+    if gguf in ("deepseek2", "deepseek32") and config.number("num_nextn_predict_layers"):
         found.append("mtp_embeddings")
-    if gguf == "llama" and config.flag("attention_bias"):
+    if gguf in _DENSE_PREDICTION and config.number("num_nextn_predict_layers", "mtp_num_hidden_layers"):
+        found += _DENSE_PREDICTION[gguf]
+    if gguf == "lfm2moe":  # `expert_bias` is not among the checkpoint's tensors
+        found.append("-router_bias")
+    if gguf in ("llama", "glm4") and config.flag("attention_bias"):
         found.append("qkv_bias")
     if gguf == "gemma4":
         found += ["k_is_v_on_full"] if config.flag("attention_k_eq_v") else []
@@ -201,6 +247,13 @@ _EXTRAS = {
     "gemma4": {
         "per_layer_width": "hidden_size_per_layer_input",
         "per_layer_vocabulary": "vocab_size_per_layer_input",
+    },
+    "deepseek4": {
+        "q_lora_rank": "q_lora_rank",
+        "o_groups": "o_groups",
+        "o_lora_rank": "o_lora_rank",
+        "hyper_connections": "hc_mult",
+        "hash_layers": "num_hash_layers",
     },
     "bert": {"positions": "max_position_embeddings", "token_types": "type_vocab_size"},
     "nomic-bert": {"token_types": "type_vocab_size"},

@@ -43,7 +43,7 @@ def mixture(config: Config, gguf: str | None, layers: int) -> Moe | None:
         dense_layers=dense,
         every=config.number("interleave_moe_layer_step", "decoder_sparse_step") or 1,
         layers=stated,
-        router_latent_size=config.number("moe_latent_size"),
+        router_latent_size=config.number("moe_latent_size", "routed_expert_hidden_size"),
     )
 
 

@@ -13,7 +13,7 @@ from planner.sizing.tensors.caches import layer_caches
 from planner.sizing.tensors.compressed import compressed_attention
 from planner.sizing.tensors.counts import model_shape
 from planner.sizing.tensors.encoder import ENCODERS, encoder
-from planner.sizing.tensors.estimate import estimate, opaque
+from planner.sizing.tensors.estimate import estimate, known_total, opaque
 from planner.sizing.tensors.families import is_known
 from planner.sizing.tensors.feed_forward import dense, experts
 from planner.sizing.tensors.frame import block_norms, embeddings, prediction, rope_tables
@@ -61,8 +61,18 @@ def _expand(model: Model) -> ExpandedModel:
     if arch is None:
         return opaque(model)
     if "incomplete" in arch.traits or not is_known(arch.gguf, arch.traits):
-        return estimate(model, arch)
+        return estimate(model, arch) if known_total(model) is not None else _ordinary(model, arch)
     return _from_architecture(model, arch)
+
+
+def _ordinary(model: Model, arch: Architecture) -> ExpandedModel:
+    """A class that nobody knows, and no count to follow: an ordinary decoder of the stated shapes."""
+    if not arch.heads or not (arch.intermediate_size or arch.moe):
+        return estimate(model, arch)
+    expanded = _from_architecture(model, msgspec.structs.replace(arch, traits=(*arch.traits, "standard")))
+    note = "its class is not known: sized as an ordinary transformer of the stated shapes"
+    shape = msgspec.structs.replace(expanded.shape, estimate_note=note)
+    return msgspec.structs.replace(expanded, shape=shape, notes=(*expanded.notes, note))
 
 
 def _from_architecture(model: Model, arch: Architecture) -> ExpandedModel:
