@@ -55,6 +55,8 @@ def gguf_architecture(header: GgufHeader, name: str) -> Architecture:
     keys = Keys(header, name)
     predicted = keys.number("nextn_predict_layers") or 0
     layers = keys.required("block_count") - predicted
+    if predicted > 100:
+        raise ModelFileError(f"{name}: {keys.architecture}.nextn_predict_layers: {predicted} layers cannot be")
     if not 0 < layers <= 10_000:
         raise ModelFileError(f"{name}: {keys.architecture}.block_count: {layers + predicted} layers cannot be")
     hidden = keys.required("embedding_length")

@@ -51,11 +51,19 @@ def config_architecture(values: Mapping[str, Any], name: str) -> Architecture:
         mamba=_mamba(config),
         conv_cache=config.number("conv_L_cache"),
         moe=mixture(config, gguf, layers),
-        mtp_layers=config.number("num_nextn_predict_layers", "mtp_num_hidden_layers", "mtp_num_layers") or 0,
+        mtp_layers=_predicted(config),
         traits=_traits(config, gguf),
         extras=_extras(config, gguf),
         **({} if mla else _attention(config, kinds)),
     )
+
+
+def _predicted(config: Config) -> int:
+    """Next-token-prediction layers; more than a hundred is a lie that would cost memory."""
+    layers = config.number("num_nextn_predict_layers", "mtp_num_hidden_layers", "mtp_num_layers") or 0
+    if layers > 100:
+        raise ModelFileError(f"{config.name}: num_nextn_predict_layers: {layers} layers cannot be")
+    return layers
 
 
 def gguf_name(config: Config, hf_class: str | None) -> str | None:

@@ -39,11 +39,12 @@ class Packing(NamedTuple):
         return round(matrix * matrices)
 
 
-def is_linear(group: TensorGroup) -> bool:
-    """A weight matrix of attention, feed-forward or experts that a weight-only recipe may pack."""
+def is_linear(group: TensorGroup, *, prediction: bool = False) -> bool:
+    """A weight matrix of attention, feed-forward or experts that a weight-only recipe may pack; `prediction`: also in
+    next-token-prediction layers."""
     return (
         group.role in LINEAR_ROLES
-        and not group.mtp
+        and (prediction or not group.mtp)
         and len(group.shape) >= 2
         and group.name.endswith(".weight")
         and _NOT_LINEAR.search(group.name) is None

@@ -2,7 +2,8 @@
 
 Layouts: AutoAWQ and GPTQModel (int32-packed weights, scales, zeros, `g_idx`), compressed-tensors (`pack-quantized`,
 `int-quantized`, `float-quantized`), NVIDIA ModelOpt (NVFP4), bitsandbytes. All leave embeddings, head, norms, routers,
-convolutions, encoders and next-token-prediction layers as they are; MXFP4 packs routed experts only.
+convolutions, encoders and next-token-prediction layers as they are, but for block FP8, in which models are trained and
+published whole; MXFP4 packs routed experts only.
 """
 
 from __future__ import annotations
@@ -60,10 +61,10 @@ def quantize_hf(expanded: ExpandedModel, quant: Quant) -> tuple[tuple[QuantizedG
     name = quant.id.rsplit("-g", 1)[0] if quant.group_size else quant.id
     packing = packing_of(name, quant.group_size)
     label = "F16" if name.casefold() in ("fp16", "f16") else "BF16"
-    experts_only = name.casefold() == "mxfp4"
+    experts_only, prediction = name.casefold() == "mxfp4", name.casefold() == "fp8-block"
     groups = tuple(
         packed(group, packing)
-        if packing is not None and _is_packed(group, experts_only=experts_only)
+        if packing is not None and _is_packed(group, experts_only=experts_only, prediction=prediction)
         else sixteen_bit(group, label)
         for group in expanded.groups
         if group.stored
@@ -71,5 +72,5 @@ def quantize_hf(expanded: ExpandedModel, quant: Quant) -> tuple[tuple[QuantizedG
     return groups, safetensors_header_bytes(groups, 3 if packing is not None and packing.group else 2)
 
 
-def _is_packed(group: TensorGroup, *, experts_only: bool) -> bool:
-    return is_linear(group) and (not experts_only or group.role is Role.EXPERT)
+def _is_packed(group: TensorGroup, *, experts_only: bool, prediction: bool) -> bool:
+    return is_linear(group, prediction=prediction) and (not experts_only or group.role is Role.EXPERT)

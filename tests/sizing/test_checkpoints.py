@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from planner.catalog.load import load_catalog
 from planner.errors import PlannerError
 from planner.sizing.quantize import quantize
 from planner.sizing.quantize_hf import packing_of
 from planner.sizing.quantize_mlx import packing_of as mlx_packing_of
 from planner.sizing.records import Role
+from planner.sizing.tensors import expand
 from tests.sizing.measured import a_quant, measured_model
 
 ROWS, COLUMNS = 1024, 4096
@@ -82,6 +84,27 @@ def test_mlx_packs_embedding_and_head_and_keeps_routers_at_8_bit() -> None:
     types = {group.group.role: group.types[0] for group in quantized.groups if group.group.role is not Role.NORM}
     assert types[Role.EMBEDDING] == types[Role.OUTPUT] == types[Role.EXPERT] == "AFFINE4"
     assert types[Role.ROUTER] == "AFFINE8"
+
+
+@pytest.mark.parametrize(
+    ("name", "quant", "published"),
+    [
+        # Sums of the tensors in the published files (the index of the third says 19,338,405,888 and is wrong).
+        ("gpt-oss-20b", "MXFP4", 13_761_264_768),
+        ("gpt-oss-120b", "MXFP4", 65_248_815_744),
+        ("qwen3-32b", "AWQ", 19_325_298_688),
+    ],
+)
+def test_published_checkpoints_are_met_to_the_byte(name: str, quant: str, published: int) -> None:
+    catalog = load_catalog()
+    assert quantize(expand(catalog.model(name)), catalog.quant(quant, format="hf")).tensor_bytes == published
+
+
+def test_a_model_trained_in_block_fp8_is_published_whole() -> None:
+    """DeepSeek-V3.1: 688,586,727,753 bytes of weight files, headers included; its prediction layer is FP8 too."""
+    catalog = load_catalog()
+    quantized = quantize(expand(catalog.model("deepseek-v3.1")), catalog.quant("FP8-block", format="hf"))
+    assert quantized.file_bytes == pytest.approx(688_586_727_753, rel=1e-4)
 
 
 def test_group_size_is_part_of_the_name() -> None:
