@@ -23,6 +23,8 @@ class Keys:
         found = header.metadata.get("general.architecture")
         if not isinstance(found, str) or not found:
             raise ModelFileError(f"{name}: general.architecture: missing")
+        if not found.isprintable() or len(found) > 64:
+            raise ModelFileError(f"{name}: general.architecture: {found[:64]!r} is no name")
         self.architecture = found
 
     def has(self, key: str) -> bool:

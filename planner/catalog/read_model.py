@@ -98,10 +98,10 @@ def _from_gguf(header: GgufHeader, path: Path) -> Model:
     licence = header.metadata.get("general.license")
     return Model(
         id=_identifier(base),
-        name=name if isinstance(name, str) and name else base,
+        name=name if isinstance(name, str) and name.isprintable() and 0 < len(name) <= 256 else base,
         family=str(architecture.gguf),
         kind="embedding" if architecture.gguf in _EMBEDDERS else "llm",
-        license=licence if isinstance(licence, str) else None,
+        license=licence if isinstance(licence, str) and licence.isprintable() else None,
         context=Context(native_tokens=context) if context else None,
         tool_calling="tools" in template if isinstance(template, str) else None,
         artifacts=Artifacts(),
