@@ -53,7 +53,7 @@ def config_architecture(values: Mapping[str, Any], name: str) -> Architecture:
         moe=mixture(config, gguf, layers),
         mtp_layers=_predicted(config),
         traits=_traits(config, gguf),
-        extras=_extras(config, gguf),
+        extras=_extras(config, gguf, hf_class),
         **({} if mla else _attention(config, kinds)),
     )
 
@@ -232,8 +232,8 @@ def _traits(config: Config, gguf: str | None) -> tuple[str, ...]:
         found.append("mtp_embeddings")
     if gguf in _DENSE_PREDICTION and config.number("num_nextn_predict_layers", "mtp_num_hidden_layers"):
         found += _DENSE_PREDICTION[gguf]
-    if gguf == "lfm2moe":  # `expert_bias` is not among the checkpoint's tensors
-        found.append("-router_bias")
+    if gguf == "lfm2moe":  # `expert_bias` is in the GGUF file, and not counted among the checkpoint's parameters
+        found += ["-router_bias", "uncounted_router_bias"]
     if gguf in ("llama", "glm4") and config.flag("attention_bias"):
         found.append("qkv_bias")
     if gguf == "gemma4":
@@ -268,8 +268,10 @@ _EXTRAS = {
 }
 
 
-def _extras(config: Config, gguf: str | None) -> dict[str, int]:
+def _extras(config: Config, gguf: str | None, hf_class: str | None) -> dict[str, int]:
     if gguf == "gemma4" and not config.number("hidden_size_per_layer_input"):
         return {}
     numbers = {ours: config.number(theirs) for ours, theirs in _EXTRAS.get(gguf or "", {}).items()}
+    if (hf_class or "").startswith("XLMRoberta"):  # positions are counted from behind the padding token
+        numbers["position_offset"] = 2
     return {key: value for key, value in numbers.items() if value}
