@@ -37,7 +37,7 @@ _BARE_ROUTER: Final = frozenset(
     {"deepseek2", "deepseek32", "glm4moe", "glm-dsa", "exaone-moe", "laguna", "mimo2", "nemotron_h_moe", "dots1"}
 )
 _PLAIN_ROUTER: Final = frozenset({"ernie4_5-moe", "llama", "llama4", "hunyuan-moe", "qwen2moe", "olmoe", "phimoe"})
-# Conversions of mlx-vlm keep the dense part beside the experts at 8 bit (Gemma 4 26B A4B: its published 4-, 6- and
+# Inferred, not read: the dense part beside the experts is at 8 bit (Gemma 4 26B A4B: its published 4-, 6- and
 # 8-bit repositories are met with it, its dense siblings without).
 _DENSE_AT_8_BIT: Final = frozenset({"gemma4"})
 
