@@ -36,14 +36,6 @@ RUNTIMES = (
     ("Q4_K_M", Runtime(context_tokens=16384, parallel=2, ubatch=256, flash_attention=False)),
     ("Q8_0", Runtime(context_tokens=8192, parallel=4)),
 )
-# Known misses of the work buffer, beyond the bound of their class.
-EXCEPTIONS = {
-    "deepseek-coder-v2-lite-instruct": (
-        0.11,
-        "without flash attention, in small micro-batches the scores find no hole",
-    ),
-    "minimax-m3": (0.032, "scores of the block indexer lie in one hole more at 16,384 cells"),
-}
 MODELS = [model for model in load_catalog().models.values() if readable(model)]
 SIZES = {
     "kv": re.compile(r"kv_cache\w*: size = +([\d.]+) MiB"),
@@ -88,10 +80,8 @@ def project(header: Path, runtime: Runtime) -> Projection:
     return Projection(**found)
 
 
-def bound(model: Model, shape: GraphShape, runtime: Runtime) -> float:
+def bound(shape: GraphShape, runtime: Runtime) -> float:
     """The relative error that a work buffer may have."""
-    if model.id in EXCEPTIONS:
-        return EXCEPTIONS[model.id][0]
     if not runtime.flash_attention:
         return 0.10
     if shape.recurrent != "none":
@@ -129,7 +119,7 @@ def test_projection_is_the_engines(model: Model, tmp_path: Path) -> None:
         # The log prints hundredths of a MiB per cache, keys and values added before rounding.
         assert ours.kv_cache_bytes / MIB == pytest.approx(engine.kv, abs=0.0101), where
         assert ours.state_bytes / MIB == pytest.approx(engine.state, abs=0.0101), where
-        compute = pytest.approx(engine.compute, abs=1.0, rel=bound(model, shape, runtime))
+        compute = pytest.approx(engine.compute, abs=1.0, rel=bound(shape, runtime))
         assert ours.compute_bytes / MIB == compute, where
         weights = engine.total - engine.kv - engine.state - engine.compute
         loaded = ours.weights_bytes
