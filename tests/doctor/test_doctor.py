@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -261,3 +262,11 @@ def test_a_secret_file_that_is_missing_is_found(catalog: Catalog, tmp_path: Path
     assert found(of_text(tmp_path, catalog, text)) == {("file-missing", "error")}
     (tmp_path / "key.txt").write_text("k")
     assert of_text(tmp_path, catalog, text) == ()
+
+
+def test_every_rule_is_documented() -> None:
+    code = "".join(path.read_text() for path in (ROOT / "planner" / "doctor").glob("*.py"))
+    named = set(re.findall(r'finding\(\s*"([a-z-]+)"', code)) | set(re.findall(r'rule_id="([a-z-]+)"', code))
+    assert len(named) >= 35
+    document = (ROOT / "docs" / "doctor.md").read_text()
+    assert {rule for rule in named if f"`{rule}`" not in document} == set()
