@@ -14,6 +14,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 import planner
 from planner.rendering import Bundle
@@ -28,12 +29,14 @@ READY_SECONDS = 60.0
 
 @pytest.fixture(scope="module")
 def plan() -> planner.planning.plan.Plan:  # type: ignore[name-defined]
-    """A CPU plan bound to NUMA node 0, as `recommend` makes it for a two-node machine."""
+    """A CPU plan of a two-node machine, bound to node 0, which this machine has."""
     hardware = planner.what_if(cores=2, ram="64GiB", ram_bandwidth="40GB/s", numa_nodes=2)
     answer = planner.recommend(
         hardware, "chat", model="qwen3-0.6b", quant="Q8_0", server="llama-server", context=512, users=1
     )
-    return answer.plan
+    service = answer.plan.services[0]
+    bound = replace(service.placement, numa="bind", numa_nodes=(0,))
+    return replace(answer.plan, services=(replace(service, placement=bound),))
 
 
 def free_port() -> int:
