@@ -28,22 +28,41 @@ def parse_yaml(text: str | bytes, name: str) -> object:
     Raises CatalogError with line and column for broken YAML, repeated keys and ambiguous plain values."""
     import yaml
 
-    refuse_depth(text, name)
+    _refuse_depth(text, name)
     loader = _loader_class()(text)
     try:
         return loader.get_single_data()
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
-        hint = getattr(error, "hint", None)
-        raise CatalogError(f"{where}: {error.problem or error.context}", hint=hint) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CatalogError(f"{name}: not readable as YAML: {error}") from None
+        raise _refusal(error, name) from None
     finally:
         loader.dispose()
 
 
-def refuse_depth(text: str | bytes, name: str) -> None:
+def parse_foreign_yaml(text: str, name: str) -> list[Any]:
+    """The plain values of all documents of somebody else's file, read as YAML 1.1, repeated keys and all.
+
+    Raises CatalogError with line and column for broken YAML."""
+    import yaml
+
+    _refuse_depth(text, name)
+    try:
+        return list(yaml.load_all(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))  # both are safe
+    except (yaml.YAMLError, ValueError) as error:
+        raise _refusal(error, name) from None
+
+
+def _refusal(error: Exception, name: str) -> CatalogError:
+    """What is wrong with a text that is no YAML, and where."""
+    import yaml
+
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return CatalogError(f"{name}: not readable as YAML: {error}")
+    mark = error.problem_mark or error.context_mark
+    where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
+    return CatalogError(f"{where}: {error.problem or error.context}", hint=getattr(error, "hint", None))
+
+
+def _refuse_depth(text: str | bytes, name: str) -> None:
     """The C library composes by recursion: nesting of some ten thousand levels would end the process. A block level
     takes at least a column of indentation, a flow level a bracket."""
     content = text.encode() if isinstance(text, str) else text

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator
 from typing import Any
 
 from planner.doctor.programs import own_words
 from planner.doctor.records import Document, Finding, Port, Served
+from planner.doctor.values import items, mapping, shell_split
 
 _VARIABLE = re.compile(r"\$\$|\$\{(\w+)(?::?[-+?=]([^}]*))?\}|\$(\w+)")
 
 
 def read_compose(path: str, content: dict[str, Any]) -> Document:
     """Every service of the file. Values that Compose would not accept are left to Compose."""
-    services = content.get("services")
+    secret_files = _secret_files(content)
     found = tuple(
-        _service(path, str(name), service, _secret_files(content))
-        for name, service in (services.items() if isinstance(services, dict) else ())
+        _service(path, str(name), service, secret_files)
+        for name, service in mapping(content.get("services")).items()
         if isinstance(service, dict)
     )
     return Document(path=path, kind="compose", served=found, findings=tuple(_of_file(path, content)))
@@ -39,8 +39,8 @@ def _service(path: str, name: str, service: dict[str, Any], secret_files: dict[s
     entrypoint, command = _words(service.get("entrypoint")), _words(service.get("command"))
     image = _text(service.get("image"))
     server, argv = own_words(image, entrypoint, command)
-    deploy = _mapping(service.get("deploy"))
-    resources = _mapping(deploy.get("resources"))
+    deploy = mapping(service.get("deploy"))
+    resources = mapping(deploy.get("resources"))
     return Served(
         kind="compose",
         place=f"{path}: services.{name}",
@@ -52,8 +52,8 @@ def _service(path: str, name: str, service: dict[str, Any], secret_files: dict[s
         ports=tuple(_ports(service.get("ports"))),
         health=_health(service.get("healthcheck")),
         waits_for=_waits_for(service.get("depends_on")),
-        restart=_text(service.get("restart")) or _text(_mapping(deploy.get("restart_policy")).get("condition")),
-        memory_limited=bool(service.get("mem_limit") or _mapping(resources.get("limits")).get("memory")),
+        restart=_text(service.get("restart")) or _text(mapping(deploy.get("restart_policy")).get("condition")),
+        memory_limited=bool(service.get("mem_limit") or mapping(resources.get("limits")).get("memory")),
         numa_bound=bool(service.get("cgroup_parent") or service.get("cpuset")) or "numactl" in " ".join(entrypoint),
         privileged=service.get("privileged") is True,
         host_network=service.get("network_mode") == "host",
@@ -62,14 +62,6 @@ def _service(path: str, name: str, service: dict[str, Any], secret_files: dict[s
         needed_files=(*_needed_files(service), *(secret_files[s] for s in _secrets(service) if s in secret_files)),
         is_job=bool(service.get("profiles")),
     )
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 def _text(value: object) -> str | None:
@@ -88,23 +80,19 @@ def resolved(text: str) -> str:
 
 
 def _words(value: object) -> list[str]:
-    if isinstance(value, str):
-        try:
-            return [resolved(word) for word in shlex.split(value)]
-        except ValueError:
-            return resolved(value).split()
-    return [resolved(str(word)) for word in _list(value)]
+    words = shell_split(value) if isinstance(value, str) else items(value)
+    return [resolved(str(word)) for word in words]
 
 
 def _environment(value: object) -> dict[str, str]:
     if isinstance(value, dict):
         return {str(name): "" if text is None else resolved(str(text)) for name, text in value.items()}
-    pairs = (str(entry).partition("=") for entry in _list(value))
+    pairs = (str(entry).partition("=") for entry in items(value))
     return {name: resolved(text) for name, _, text in pairs}
 
 
 def _ports(value: object) -> Iterator[Port]:
-    for entry in _list(value):
+    for entry in items(value):
         if isinstance(entry, dict):
             if entry.get("published") is not None:
                 published, target = resolved(str(entry["published"])), str(entry.get("target", ""))
@@ -128,7 +116,7 @@ def _short_port(text: str) -> tuple[str | None, str, str]:
 
 
 def _health(value: object) -> tuple[str, ...] | None:
-    check = _mapping(value)
+    check = mapping(value)
     test = check.get("test")
     if not check or check.get("disable") is True or test is None:
         return None
@@ -142,15 +130,15 @@ def _health(value: object) -> tuple[str, ...] | None:
 
 def _waits_for(value: object) -> dict[str, str]:
     if isinstance(value, dict):
-        return {str(name): str(_mapping(entry).get("condition", "service_started")) for name, entry in value.items()}
-    return {str(name): "service_started" for name in _list(value)}
+        return {str(name): str(mapping(entry).get("condition", "service_started")) for name, entry in value.items()}
+    return {str(name): "service_started" for name in items(value)}
 
 
 def _devices(resources: dict[str, Any], service: dict[str, Any]) -> Iterator[str]:
-    for entry in _list(_mapping(resources.get("reservations")).get("devices")):
-        device = _mapping(entry)
-        if "gpu" in [str(name) for name in _list(device.get("capabilities"))]:
-            ids = _list(device.get("device_ids"))
+    for entry in items(mapping(resources.get("reservations")).get("devices")):
+        device = mapping(entry)
+        if "gpu" in [str(name) for name in items(device.get("capabilities"))]:
+            ids = items(device.get("device_ids"))
             yield from (str(name) for name in ids) if ids else (f"count {device.get('count', 'all')}",)
     if service.get("gpus"):
         yield f"count {service['gpus']}" if isinstance(service["gpus"], str) else "count 1"
@@ -158,18 +146,18 @@ def _devices(resources: dict[str, Any], service: dict[str, Any]) -> Iterator[str
 
 def _secret_files(content: dict[str, Any]) -> dict[str, str]:
     """Files behind the file's secrets, where no variable names them."""
-    entries = {str(name): _mapping(secret).get("file") for name, secret in _mapping(content.get("secrets")).items()}
+    entries = {str(name): mapping(secret).get("file") for name, secret in mapping(content.get("secrets")).items()}
     return {name: file for name, file in entries.items() if isinstance(file, str) and "$" not in file}
 
 
 def _secrets(service: dict[str, Any]) -> Iterator[str]:
-    for entry in _list(service.get("secrets")):
+    for entry in items(service.get("secrets")):
         yield str(entry.get("source", "")) if isinstance(entry, dict) else str(entry)
 
 
 def _needed_files(service: dict[str, Any]) -> Iterator[str]:
     """Files that must lie beside the compose file: written relative, without a variable."""
-    for entry in _list(service.get("volumes")):
+    for entry in items(service.get("volumes")):
         if isinstance(entry, dict):
             source = str(entry.get("source", "")) if entry.get("type") == "bind" else ""
         else:
@@ -177,11 +165,7 @@ def _needed_files(service: dict[str, Any]) -> Iterator[str]:
         if source.startswith("./") and "$" not in source:
             yield source
     files = service.get("env_file")
-    for entry in _list(files) if isinstance(files, list) else [files]:
+    for entry in items(files) if isinstance(files, list) else [files]:
         name = entry.get("path") if isinstance(entry, dict) else entry
-        if (
-            isinstance(name, str)
-            and "$" not in name
-            and not (isinstance(entry, dict) and entry.get("required") is False)
-        ):
+        if isinstance(name, str) and "$" not in name and mapping(entry).get("required") is not False:
             yield name

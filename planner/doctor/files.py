@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
+from planner.catalog.yaml_file import parse_foreign_yaml
 from planner.doctor.compose import read_compose
 from planner.doctor.kubernetes import is_manifest, read_manifests
 from planner.doctor.modelfile import read_localai, read_modelfile
@@ -15,6 +15,7 @@ from planner.errors import CatalogError, UsageError
 
 MOST_BYTES = 4 * 2**20
 _YAML = (".yaml", ".yml")
+_READ = "compose files, units, quadlets, manifests, launch scripts and Modelfiles are read"
 
 
 def read_files(paths: Iterable[str | Path]) -> Iterator[Document]:
@@ -25,14 +26,12 @@ def read_files(paths: Iterable[str | Path]) -> Iterator[Document]:
         if path.is_dir():
             documents = [found for file in _files_below(path) if (found := _read(file)) is not None]
             if not documents:
-                hint = "compose files, units, quadlets, manifests, launch scripts and Modelfiles are read"
-                raise UsageError(f"{path}: nothing in it that the doctor reads", hint=hint)
+                raise UsageError(f"{path}: nothing in it that the doctor reads", hint=_READ)
             yield from documents
             continue
         document = _read(path)
         if document is None:
-            hint = "compose files, units, quadlets, manifests, launch scripts and Modelfiles are read"
-            raise UsageError(f"{path}: not a kind of file that the doctor reads", hint=hint)
+            raise UsageError(f"{path}: not a kind of file that the doctor reads", hint=_READ)
         yield document
 
 
@@ -92,7 +91,7 @@ def _broken(path: str, kind: FileKind, rule_id: str, text: str) -> Document:
 def _from_yaml(path: Path, text: str) -> Document | None:
     shown = str(path)
     try:
-        contents = _documents(text, shown)
+        contents = parse_foreign_yaml(text, shown)
     except CatalogError as error:
         return _broken(shown, "compose", "yaml-broken", error.message)
     first = contents[0] if contents else None
@@ -101,23 +100,6 @@ def _from_yaml(path: Path, text: str) -> Document | None:
     if isinstance(first, dict) and isinstance(first.get("services"), dict):
         return read_compose(shown, first)
     return read_localai(shown, first, text)
-
-
-def _documents(text: str, name: str) -> list[Any]:
-    """All YAML documents. Raises CatalogError with line and column for text that is none."""
-    import yaml
-
-    from planner.catalog.yaml_file import refuse_depth
-
-    refuse_depth(text, name)
-    try:
-        return list(yaml.load_all(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))  # both are safe
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
-        raise CatalogError(f"{where}: {error.problem or error.context}") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise CatalogError(f"{name}: not readable as YAML: {error}") from None
 
 
 def missing_files(patient: Patient) -> Iterator[Finding]:

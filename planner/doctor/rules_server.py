@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from planner.catalog.model_names import is_file_name
 from planner.catalog.records import Model, ServerFacts
 from planner.doctor.programs import flag_value
 from planner.doctor.records import Finding, Patient
-from planner.errors import RenderError, UnknownName, near_misses
-from planner.servers.oracle import argv_problems, config_problems, variable_problems
+from planner.errors import CatalogError, RenderError, near_misses
+from planner.servers.oracle import RemovedName, argv_problems, config_problems, variable_problems
 from planner.servers.records import ConfigFile
 
 # Variables that belong to one server by their prefix; others are the machine's or a library's.
@@ -73,9 +74,8 @@ def _facts(patient: Patient) -> ServerFacts | None:
 
 
 def _from_oracle(patient: Patient, problem: RenderError, facts: ServerFacts, kind: str, key: str) -> Finding:
-    removed = "was removed" in problem.message
     return patient.finding(
-        f"{kind}-removed" if removed else f"{kind}-unknown",
+        f"{kind}-removed" if isinstance(problem, RemovedName) else f"{kind}-unknown",
         "error",
         problem.message,
         problem.hint or _leave(facts),
@@ -105,26 +105,14 @@ def repository_of(patient: Patient) -> str | None:
     if name is None and server == "vllm" and argv[1:2] == ("serve",) and len(argv) > 2 and not argv[2].startswith("-"):
         name = argv[2]
     name = (name or "").partition(":")[0]
-    return name if _REPOSITORY.fullmatch(name) else None
+    return name if _REPOSITORY.fullmatch(name) and not is_file_name(name) else None
 
 
 def _model(patient: Patient, repository: str) -> Model | None:
     try:
         return patient.catalog.model(repository)
-    except UnknownName:
-        folded = repository.casefold()
-        held = (model for model in patient.catalog.models.values() if folded in _repositories(model))
-        return next(held, None)
-
-
-def _repositories(model: Model) -> set[str]:
-    found = {model.repo.casefold()} if model.repo else set()
-    if model.artifacts is not None:
-        for name in model.artifacts.__struct_fields__:
-            value = getattr(model.artifacts, name)
-            entries = value if isinstance(value, tuple) else (value,)
-            found |= {(getattr(entry, "repo", entry) or "").casefold() for entry in entries if entry}
-    return found
+    except CatalogError:
+        return None
 
 
 def _near_repositories(patient: Patient, repository: str) -> tuple[str, ...]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Iterator
 
 from planner.doctor.programs import is_numa_bound, own_words, split_assignments
 from planner.doctor.records import Document, Finding, Port, Served
+from planner.doctor.values import shell_split
 
 Settings = list[tuple[str, str, str]]
+# Words in front of a program that do not start it.
+_MENTIONS = frozenset({"command", "which", "type", "echo", "printf", "fail", "[", "[[", "if", "test"})
 _CONTINUED = re.compile(r"\\\n\s*")
 # The targets that systemd.special names for services of users and machines.
 _TARGETS = frozenset(
@@ -56,15 +58,8 @@ def _last(settings: Settings, key: str) -> str | None:
     return values[-1] if values else None
 
 
-def _words(text: str) -> list[str]:
-    try:
-        return shlex.split(text)
-    except ValueError:
-        return text.split()
-
-
 def _assignments(values: list[str]) -> dict[str, str]:
-    pairs = (word.partition("=") for value in values for word in _words(value))
+    pairs = (word.partition("=") for value in values for word in shell_split(value))
     return {name: text for name, equals, text in pairs if equals}
 
 
@@ -74,7 +69,7 @@ def read_unit(path: str, text: str) -> Document:
     starts = _values(settings, "ExecStart")
     served: tuple[Served, ...] = ()
     if starts and _last(settings, "Type") != "oneshot":
-        words = _words(starts[-1].lstrip("@-:+!"))
+        words = shell_split(starts[-1].lstrip("@-:+!"))
         server, argv = own_words(None, (), words)
         policy = _last(settings, "NUMAPolicy")
         served = (
@@ -127,8 +122,8 @@ def read_quadlet(path: str, text: str) -> Document:
     """A .container file: one program in podman."""
     settings, broken = settings_of(text, path)
     image = _last(settings, "Image")
-    entrypoint = _words(_last(settings, "Entrypoint") or "")
-    server, argv = own_words(image, entrypoint, _words(_last(settings, "Exec") or ""))
+    entrypoint = shell_split(_last(settings, "Entrypoint") or "")
+    server, argv = own_words(image, entrypoint, shell_split(_last(settings, "Exec") or ""))
     podman = " ".join(_values(settings, "PodmanArgs"))
     health = _last(settings, "HealthCmd")
     served = Served(
@@ -157,8 +152,8 @@ def _health(command: str) -> tuple[str, ...]:
     try:
         listed = json.loads(command)
     except ValueError:
-        return tuple(_words(command))
-    return tuple(str(word) for word in listed) if isinstance(listed, list) else tuple(_words(command))
+        return tuple(shell_split(command))
+    return tuple(str(word) for word in listed) if isinstance(listed, list) else tuple(shell_split(command))
 
 
 def _quadlet_port(value: str) -> Port:
@@ -168,9 +163,9 @@ def _quadlet_port(value: str) -> Port:
 
 def read_script(path: str, text: str) -> Document:
     """A shell script: every command in it that starts a server."""
-    found = []
+    found, exported = [], _exports(text)
     for line in _CONTINUED.sub(" ", text).split("\n"):
-        words = _words(line)
+        words = shell_split(line)
         if words[:1] == ["exec"]:
             words = words[1:]
         environment, words = split_assignments(words)
@@ -185,7 +180,7 @@ def read_script(path: str, text: str) -> Document:
                     name=server,
                     server=server,
                     argv=argv,
-                    environment=environment | _exports(text),
+                    environment=environment | exported,
                     numa_bound=is_numa_bound(words),
                 )
             )
@@ -194,11 +189,9 @@ def read_script(path: str, text: str) -> Document:
 
 def _is_question(words: list[str]) -> bool:
     """A line that only mentions the program: a test for it, a message, a comment, `ollama pull`."""
-    if words[0] in {"command", "which", "type", "echo", "printf", "fail", "[", "[[", "if", "test"} or words[
-        0
-    ].startswith("#"):
+    if words[0] in _MENTIONS or words[0].startswith("#"):
         return True
-    return "ollama" in words and not {"serve"} & set(words)
+    return "ollama" in words and "serve" not in words
 
 
 def _exports(text: str) -> dict[str, str]:

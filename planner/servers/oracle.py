@@ -9,6 +9,10 @@ from planner.errors import RenderError, near_misses
 from planner.servers.records import ConfigFile, Launch
 
 
+class RemovedName(RenderError):
+    """A flag, variable or key that an earlier version of the server had."""
+
+
 def check_launch(launch: Launch, facts: ServerFacts) -> None:
     """Raises RenderError naming the first unknown or removed name, and what replaced it."""
     for problem in launch_problems(launch, facts):
@@ -79,7 +83,7 @@ def _unknown(kind: str, name: str, facts: ServerFacts, known: tuple[str, ...]) -
     where = f"{facts.id} {facts.version}"
     if name in facts.removed:
         use = facts.removed[name]
-        return RenderError(f"{where}: the {kind} {name} was removed", hint=f"use {use}" if use else "leave it out")
+        return RemovedName(f"{where}: the {kind} {name} was removed", hint=f"use {use}" if use else "leave it out")
     matches = near_misses(name, known)
     hint = f"did you mean {', '.join(matches)}?" if matches else None
     return RenderError(f"{where} has no {kind} {name}", hint=hint)

@@ -13,6 +13,7 @@ from planner.catalog.load import load_catalog
 from planner.doctor import RULES, diagnose
 from planner.doctor.compose import read_compose
 from planner.doctor.host import host_findings
+from planner.doctor.programs import PROGRAMS
 from planner.doctor.records import Finding
 from planner.doctor.units import read_quadlet, read_script, read_unit
 from planner.errors import UsageError
@@ -270,3 +271,7 @@ def test_every_rule_is_documented() -> None:
     assert len(named) >= 35
     document = (ROOT / "docs" / "doctor.md").read_text()
     assert {rule for rule in named if f"`{rule}`" not in document} == set()
+
+
+def test_the_programs_it_knows_are_those_of_the_catalog() -> None:
+    assert {facts.executable: server for server, facts in load_catalog().servers.items()} == PROGRAMS

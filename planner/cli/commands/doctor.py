@@ -1,16 +1,13 @@
 """`planner doctor`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from planner.cli.command import command
+from planner.cli.options import MachineOptions
 from planner.cli.output import print_json, print_view
-
-if TYPE_CHECKING:
-    from planner.catalog.catalog import Catalog
-    from planner.hardware.facts import Hardware
 
 FOUND_EXIT_CODE = 5
 
@@ -30,7 +27,7 @@ def doctor(
     from planner.api import doctor as diagnose, load_catalog
 
     catalog = load_catalog()
-    machine = machine_for(catalog, hardware, needed=not paths)
+    machine = MachineOptions(hardware=hardware).resolve(catalog) if hardware or not paths else None
     findings = diagnose(paths or (), hardware=machine, catalog=catalog)
     if json:
         import msgspec
@@ -42,16 +39,3 @@ def doctor(
         print_view(doctor_view(findings))
     bad = findings if strict else [finding for finding in findings if finding.severity == "error"]
     return FOUND_EXIT_CODE if bad else 0
-
-
-def machine_for(catalog: "Catalog", file: Path | None, *, needed: bool) -> "Hardware | None":
-    """The saved machine, or this one where the question is about it."""
-    if file is not None:
-        from planner.hardware.files import load_hardware
-
-        return load_hardware(file)
-    if not needed:
-        return None
-    from planner.cli.progress import probe_with_progress
-
-    return probe_with_progress(catalog)
