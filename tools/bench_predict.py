@@ -11,16 +11,12 @@ llama-bench and llama-server must be on PATH (tools/real_tools.py obtains them).
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,24 +25,21 @@ from msgspec.structs import replace
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import planner
-from planner.bench.connection import Client
-from planner.bench.endpoint import parse_endpoint
 from planner.bench.keep import keep_here
 from planner.bench.records import Bench
 from planner.bench.run import Questions, bench
 from planner.catalog.records import Model
-from planner.errors import PlannerError
 from planner.hardware.facts import Hardware
 from planner.speed.records import Range
 from planner.units import format_gb_per_s
 from tools.random_model import Shape, write_random_model
+from tools.serving import llama_server
 
 LEAST_INSIDE, OF = 7, 10
 MOST_MEDIAN_ERROR = 0.10
 SHALLOW, DEEP = 128, 1024  # prompt tokens
 ANSWER_TOKENS = 32
 ROUNDS = 5  # the median of so many answers counts
-READY_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -149,43 +142,12 @@ def measured(case: Case, path: Path, hardware: Hardware) -> Result:
 
 def saved_measurement(case: Case, path: Path, hardware: Hardware, state: Path) -> Bench:
     """What `planner bench URL --save` does, against a real server; the calibration goes to the state folder."""
-    with served(path, case) as url:
+    with llama_server(path, "-c", str(case.prompt_tokens + 512), "-np", "1") as server:
         questions = Questions(concurrency=(1,), prompt_tokens=case.prompt_tokens, output_tokens=ANSWER_TOKENS)
-        report = bench(url, planner.load_catalog(), questions, hardware=hardware, for_calibration=True)
+        report = bench(server.url, planner.load_catalog(), questions, hardware=hardware, for_calibration=True)
     assert report.calibration is not None
     keep_here(report.calibration, state)
     return report
-
-
-@contextlib.contextmanager
-def served(path: Path, case: Case) -> Iterator[str]:
-    """The URL of a llama-server with one slot."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    context = case.prompt_tokens + 512
-    command = ["llama-server", "-m", str(path), "--port", str(port), "-c", str(context), "-np", "1", "-ngl", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_until_ready(process, url)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-
-
-def wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
-    """Returns when the server has loaded its model."""
-    client, deadline = Client(parse_endpoint(url)), time.monotonic() + READY_S
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise SystemExit(f"llama-server exited with {process.returncode}")
-        with contextlib.suppress(PlannerError):
-            if client.get("/health").status == 200:
-                return
-        time.sleep(0.1)
-    raise SystemExit("llama-server was not ready in time")
 
 
 def show(result: Result) -> None:

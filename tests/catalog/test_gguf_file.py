@@ -15,7 +15,7 @@ from planner.catalog.read_model import read_model
 from planner.catalog.records.architecture import Indexer, Linear, Mamba, Mla, Moe
 from planner.errors import ModelFileError
 from planner.sizing.tensors import expand
-from tests.real.tiny_gguf import write_tiny_gguf
+from tools.random_model import TINY, write_random_model
 
 
 def header_only(path: Path, architecture: str, keys: dict[str, object], tensors: dict[str, tuple[int, ...]]) -> Path:
@@ -49,7 +49,7 @@ QWEN3MOE = {
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_gguf(tmp_path_factory.mktemp("gguf") / "Tiny-Llama.gguf")
+    return write_random_model(tmp_path_factory.mktemp("gguf") / "Tiny-Llama.gguf", TINY)
 
 
 def test_a_written_file_reads_back(tiny: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_written_file_reads_back(tiny: Path) -> None:
     assert (arch.gguf, arch.layers, arch.hidden_size, arch.heads, arch.kv_heads) == ("llama", 2, 64, 4, 4)
     assert (arch.head_dim, arch.intermediate_size, arch.vocabulary_size) == (16, 128, 320)
     assert not arch.tied_embeddings
-    assert (model.id, model.name) == ("tiny-llama", "tiny")
+    assert (model.id, model.name) == ("tiny-llama", "random")
     assert model.context is not None
     assert model.context.native_tokens == 2048
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -15,12 +12,11 @@ from planner.bench.endpoint import parse_endpoint
 from planner.bench.prompts import Prompts
 from planner.bench.request import ask, settle
 from planner.bench.run import Questions, bench
-from tests.real.test_starts import free_port
 from tools.random_model import write_random_model
+from tools.serving import llama_server
 
 pytestmark = pytest.mark.tools
 
-READY_SECONDS = 60.0
 # HTTP, JSON and the scheduler stand between: 5 % of a 10 ms token and of a prompt of seconds. The server divides N
 # tokens by N - 1 steps of decoding: 0.5 % of it at 200 tokens.
 TOLERANCE = 0.05
@@ -29,35 +25,10 @@ TOLERANCE = 0.05
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a llama-server with a random model of 240 MB and two slots."""
-    program = shutil.which("llama-server")
-    assert program, "llama-server is missing: run .ci/run, or `python tools/real_tools.py` and put it on PATH"
-    folder = tmp_path_factory.mktemp("bench")
-    model = write_random_model(folder / "random-F16.gguf")
-    port = free_port()
-    command = [program, "-m", str(model), "--port", str(port), "-c", "4096", "-np", "2", "-ngl", "0"]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_until_ready(process, url)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-        model.unlink()
-
-
-def wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
-    client, deadline = Client(parse_endpoint(url)), time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline:
-        assert process.poll() is None, f"the server exited with {process.returncode}"
-        try:
-            if client.get("/health").status == 200:
-                return
-        except planner.PlannerError:
-            pass
-        time.sleep(0.1)
-    raise AssertionError("the server was not ready in time")
+    model = write_random_model(tmp_path_factory.mktemp("bench") / "random-F16.gguf")
+    with llama_server(model, "-c", "4096", "-np", "2") as server:
+        yield server.url
+    model.unlink()
 
 
 def test_rates_agree_with_the_servers_own(served: str) -> None:
