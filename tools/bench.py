@@ -17,7 +17,7 @@ VERSION_RATIO = 1.5
 
 def version(rounds: int) -> bool:
     """`--version` beside bare Python, A B A B ... after one warm-up of each; True when inside the bound."""
-    from tools.bench_recommend import run
+    from tools.timed import run
 
     ours, bare = [PYTHON, "-m", "planner", "--version"], [PYTHON, "-c", "pass"]
     run(ours), run(bare)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import statistics
 import subprocess
@@ -17,6 +16,7 @@ from planner.hardware.memory_reader import Sample
 from planner.hardware.probe import probe
 from planner.hardware.tree import Tree
 from planner.units import MIB
+from tools.timed import run
 
 CPU_BOUND = 2.0  # of lstopo's and a bare Typer command's CPU time together
 BANDWIDTH_TOLERANCE = 0.15
@@ -113,18 +113,6 @@ int main(int count, char **words) {
 """
 
 
-def cpu_s(command: list[str], folder: str) -> float:
-    """CPU seconds of one run; bytecode is kept in `folder`, as an installed program's is."""
-    environment = {**os.environ, "PYTHONPYCACHEPREFIX": folder}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} exited {process.returncode}")
-    return usage.ru_utime + usage.ru_stime
-
-
 def probe_cost(rounds: int) -> bool:
     """CPU time of a probe over lstopo's plus a bare Typer command's, in turns; True when inside the bound."""
     name = "probe CPU time / (lstopo + a bare Typer command)"
@@ -136,7 +124,8 @@ def probe_cost(rounds: int) -> bool:
         bare.write_text(BARE_TYPER)
         ours_command = [sys.executable, "-m", "planner", "probe", "--no-bandwidth", "--json"]
         commands = (ours_command, ["lstopo", "--of", "xml"], [sys.executable, str(bare)])
-        runs = [[cpu_s(command, folder) for command in commands] for _ in range(rounds + 1)][1:]
+        # bytecode is kept, as an installed program's is
+        runs = [[run(command, PYTHONPYCACHEPREFIX=folder)[1] for command in commands] for _ in range(rounds + 1)][1:]
     ours, lstopo, typer = (statistics.median(times) * 1e3 for times in zip(*runs, strict=True))
     ratio = statistics.median(probed / (peer + command) for probed, peer, command in runs)
     print(f"{name}: {ratio:.2f} (bound {CPU_BOUND:g}); CPU {ours:.0f} ms against {lstopo:.0f} ms + {typer:.0f} ms")

@@ -16,8 +16,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tools.timed import run
 
 PYTHON = sys.executable
 ROOT = Path(__file__).parents[1]
@@ -36,20 +39,6 @@ def plan(name: str = "a") -> None:
     print("{}")
 app()
 """
-
-
-def run(command: list[str], **variables: str) -> tuple[float, float]:
-    """Wall and CPU seconds of one run, bytecode cached."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    start = time.perf_counter()
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment | variables
-    )
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} exited {process.returncode}")
-    return time.perf_counter() - start, usage.ru_utime + usage.ru_stime
 
 
 def recommend(machine: str) -> list[str]:
