@@ -5,7 +5,6 @@ The doctor's rules exist for what no tool catches; the others are left to the co
 from __future__ import annotations
 
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from planner.catalog.catalog import Catalog
 from planner.catalog.load import load_catalog
 from planner.doctor import diagnose
+from tests.real.judges import compose_objections, stage, verifier_objections
 
 pytestmark = pytest.mark.tools
 
@@ -76,29 +76,20 @@ UNIT_FAULTS = {
 }
 
 
+# What the sound unit starts.
+PROGRAMS = ("usr/local/bin/llama-server", "bin/sh")
+
+
 @pytest.fixture(scope="module")
 def catalog() -> Catalog:
     return load_catalog()
 
 
-def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
-
-
-def compose_objects(bundle: Path) -> bool:
-    tool = shutil.which("docker-compose")
-    assert tool, "docker-compose is missing: run .ci/run, or `python tools/real_tools.py` and put it on PATH"
-    done = run(
-        tool, "-f", bundle / "compose.yaml", "--env-file", bundle / ".env.example", "--profile", "*", "config", "-q"
-    )
-    return done.returncode != 0 or bool(done.stderr)
-
-
 def test_the_bundles_are_sound_before_they_are_broken(catalog: Catalog, tmp_path: Path) -> None:
     assert len(COMPOSE_FAULTS) >= 25
     assert len(UNIT_FAULTS) >= 15
-    assert not compose_objects(shutil.copytree(COMPOSE, tmp_path / "compose"))
-    assert not verifier_objects(SYSTEMD / "planner-batch.service", tmp_path / "root")
+    assert compose_objections(shutil.copytree(COMPOSE, tmp_path / "compose"), "--profile", "*") == ""
+    assert verifier_objections(stage(SYSTEMD, tmp_path / "root", PROGRAMS), "planner-batch.service") == ""
     assert diagnose([COMPOSE, SYSTEMD], catalog) == ()
 
 
@@ -109,20 +100,7 @@ def test_a_broken_compose_file_is_caught(catalog: Catalog, tmp_path: Path, fault
     text = (bundle / "compose.yaml").read_text()
     assert old in text
     (bundle / "compose.yaml").write_text(text.replace(old, new, 1))
-    assert diagnose([bundle], catalog) or compose_objects(bundle)
-
-
-def verifier_objects(unit: Path, root: Path) -> bool:
-    """systemd's verifier over a root with the programs that the sound unit starts."""
-    units = root / "etc/systemd/system"
-    units.mkdir(parents=True)
-    shutil.copy(unit, units / unit.name)
-    for program in ("usr/local/bin/llama-server", "bin/sh"):
-        (root / program).parent.mkdir(parents=True, exist_ok=True)
-        (root / program).write_text("#!/bin/sh\n")
-        (root / program).chmod(0o755)
-    done = run("systemd-analyze", "verify", f"--root={root}", "--man=no", "--recursive-errors=no", unit.name)
-    return done.returncode != 0 or bool(done.stderr)
+    assert diagnose([bundle], catalog) or compose_objections(bundle, "--profile", "*")
 
 
 @pytest.mark.parametrize("fault", UNIT_FAULTS)
@@ -130,6 +108,8 @@ def test_a_broken_unit_is_caught(catalog: Catalog, tmp_path: Path, fault: str) -
     old, new = UNIT_FAULTS[fault]
     text = (SYSTEMD / "planner-batch.service").read_text()
     assert old in text
-    broken = tmp_path / "planner-batch.service"
+    broken = tmp_path / "unit" / "planner-batch.service"
+    broken.parent.mkdir()
     broken.write_text(text.replace(old, new, 1))
-    assert diagnose([broken], catalog) or verifier_objects(broken, tmp_path / "root")
+    root = stage(broken.parent, tmp_path / "root", PROGRAMS)
+    assert diagnose([broken], catalog) or verifier_objections(root, broken.name)

@@ -1,0 +1,59 @@
+"""The programs that judge rendered files: Docker Compose and systemd's verifier."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+UNIT_SUFFIXES = {".service", ".slice", ".timer", ".conf"}
+
+
+def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    """The finished command, its output as text, whatever its status."""
+    return subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+
+
+def compose_objections(bundle: Path, *profile: str) -> str:
+    """What Docker Compose says against a fresh bundle; empty when it takes it without a word."""
+    tool = shutil.which("docker-compose")
+    assert tool, "docker-compose is missing: run .ci/run, or `python tools/real_tools.py` and put it on PATH"
+    files = ("-f", bundle / "compose.yaml", "--env-file", bundle / ".env.example")
+    return _objections(run(tool, *files, *profile, "config", "-q"))
+
+
+def verifier_objections(root: Path, unit: str) -> str:
+    """What systemd's verifier says against a unit of a staged root; empty when it takes it without a word."""
+    return _objections(run("systemd-analyze", "verify", f"--root={root}", "--man=no", "--recursive-errors=no", unit))
+
+
+def _objections(done: subprocess.CompletedProcess[str]) -> str:
+    return done.stderr or (f"exit status {done.returncode}" if done.returncode else "")
+
+
+def stage(folder: Path, root: Path, programs: Iterable[str]) -> Path:
+    """A root that holds the folder's unit files, and a stub for each program by its path without the first slash."""
+    units = root / "etc/systemd/system"
+    for unit in folder.rglob("*"):
+        if unit.suffix in UNIT_SUFFIXES and unit.is_file():
+            target = units / unit.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(unit, target)
+    for program in programs:
+        stub = root / program
+        stub.parent.mkdir(parents=True, exist_ok=True)
+        stub.write_text("#!/bin/sh\n")
+        stub.chmod(0o755)
+    return root
+
+
+def started(folder: Path) -> set[str]:
+    """The programs behind `Exec…=` of the folder's services, without the first slash."""
+    found = set()
+    for unit in folder.rglob("*.service"):
+        for line in unit.read_text().splitlines():
+            if line.startswith("Exec") and "=" in line:
+                word = line.split("=", 1)[1].split()[0].strip('"').lstrip("-+!:@")
+                found.add(word.lstrip("/"))
+    return found
