@@ -21,18 +21,21 @@ KEYLESS = ("ollama", "mlx-lm")
 
 
 def services_of(case: Case, chosen: Sequence[Chosen]) -> tuple[Service, ...]:
-    """One service per role, named by it, each on a port of its own."""
+    """One service per role, named by it, each copy on a port of its own: copies count up from the service's port."""
     services: list[Service] = []
+    taken: set[int] = set()
     for one in chosen:
-        taken = {service.port for service in services}
-        services.append(_service(case, one, _free_port(case.catalog, one.candidate.server, taken)))
+        copies = one.candidate.placement.instances
+        port = _free_port(case.catalog, one.candidate.server, copies, taken)
+        taken.update(range(port, port + copies))
+        services.append(_service(case, one, port))
     return tuple(services)
 
 
-def _free_port(catalog: Catalog, server: str, taken: set[int]) -> int:
-    """The server's usual port, or the next one that no other service has."""
+def _free_port(catalog: Catalog, server: str, copies: int, taken: set[int]) -> int:
+    """The server's usual port, or the next one from which `copies` ports are free."""
     port = catalog.server(server).port
-    while port in taken:
+    while not taken.isdisjoint(range(port, port + copies)):
         port += 1
     return port
 

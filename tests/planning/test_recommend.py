@@ -230,6 +230,13 @@ def test_a_named_pool_can_be_capped_and_an_unknown_one_is_an_error(catalog: Cata
         plan(catalog, rtx4090(catalog), max_memory="gpu7=10GiB")
 
 
+def test_copies_of_two_roles_share_no_port(catalog: Catalog) -> None:
+    wishes = {"model": "qwen3-0.6b", "quant": "Q8_0", "server": "llama-server", "roles": "interactive,batch"}
+    services = plan(catalog, two_nodes(catalog), users=32, **wishes).plan.services
+    assert [service.placement.instances for service in services] == [2, 2]
+    assert [service.port for service in services] == [8080, 8082]
+
+
 def test_roles_that_are_named_are_required(catalog: Catalog) -> None:
     found = plan(catalog, rtx4090(catalog), roles="interactive,batch").plan
     assert [service.role for service in found.services] == ["interactive", "batch"]

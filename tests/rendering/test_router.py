@@ -27,6 +27,7 @@ from tests.rendering import plans
 
 KEY = "correct-horse"
 HEADERS = {"Authorization": f"Bearer {KEY}"}
+PIECE = b'data: {"choices": []}\n\n'
 
 
 class Served:
@@ -72,6 +73,8 @@ class Backend:
             return JSONResponse({"error": self.name}, self.status)
         if body.get("hold"):
             await self.hold(request)
+        if "dies_after" in body:
+            return StreamingResponse(self.dying(body), media_type=body["media_type"])
         if body.get("stream"):
             return StreamingResponse(self.stream(body), media_type="text/event-stream")
         return JSONResponse({"from": self.name, "model": body["model"]}, headers={"Connection": "close", "X-Own": "1"})
@@ -83,6 +86,14 @@ class Backend:
                 self.cancelled.set()
                 return
             await asyncio.sleep(0.02)
+
+    async def dying(self, body: dict[str, Any]) -> AsyncIterator[bytes]:
+        """A server that sent its head and so many pieces, then crashes; the other one is well."""
+        for _ in range(body["dies_after"]):
+            yield PIECE
+        if self.name == "interactive":
+            raise ConnectionError
+        yield PIECE
 
     async def stream(self, body: dict[str, Any]) -> AsyncIterator[bytes]:
         try:
@@ -283,6 +294,26 @@ def test_interactive_falls_back_when_its_backend_is_dead_and_batch_does_not(hous
     answer = house.chat({"X-Priority": "batch"})
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "5"
+
+
+def test_a_backend_that_dies_before_its_first_byte_is_passed_over(house: House) -> None:
+    answer = house.chat(dies_after=0, media_type="text/event-stream")
+    assert (answer.headers["x-planner-backend"], answer.content) == ("batch", PIECE)
+
+
+def test_a_stream_that_breaks_off_ends_in_an_error_event(house: House) -> None:
+    answer = house.chat(dies_after=2, media_type="text/event-stream")
+    assert answer.content.startswith(2 * PIECE)
+    last = answer.text.strip().rpartition("\n\n")[2]
+    error = json.loads(last.removeprefix("data: "))["error"]
+    assert error["message"] == "interactive broke off in the middle of its answer"
+    assert "[DONE]" not in answer.text
+    assert not house.batch.asked
+
+
+def test_an_answer_that_breaks_off_is_never_taken_for_a_whole_one(house: House) -> None:
+    with pytest.raises(httpx.RemoteProtocolError):
+        house.chat(dies_after=1, media_type="application/json")
 
 
 def test_batch_never_spills_into_the_interactive_backend(house: House) -> None:
