@@ -124,7 +124,7 @@ class Relay(Response):
 
     def __init__(self, upstream: httpx.Response, backend: Backend) -> None:
         super().__init__(status_code=upstream.status_code)
-        self.upstream, self.backend = upstream, backend
+        self.upstream, self.backend, self.first, self.rest = upstream, backend, b"", upstream.aiter_raw()
         kept = [(k.lower(), v) for k, v in upstream.headers.raw if k.decode("latin-1").lower() not in NOT_RETURNED]
         self.raw_headers = [*kept, (b"x-planner-backend", backend.name.encode())]
 
@@ -141,17 +141,36 @@ class Relay(Response):
             await asyncio.gather(pump, gone, return_exceptions=True)
             await self.close()
 
+    async def begin(self) -> None:
+        """Wait for the first byte: until it is there another backend may answer instead."""
+        self.first = await anext(self.rest, b"")
+
     async def pump(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async for chunk in self.upstream.aiter_raw():
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await send({"type": "http.response.body", "body": self.first, "more_body": True})
+        last = b""
+        try:
+            async for chunk in self.rest:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        except httpx.TransportError as fault:
+            log.warning("%s broke off: %s", self.backend.name, type(fault).__name__)
+            if not self.upstream.headers.get("content-type", "").startswith("text/event-stream"):
+                return  # without an end: the connection closes, and no client takes the part for the whole
+            last = broken_off(self.backend.name)
+        await send({"type": "http.response.body", "body": last, "more_body": False})
 
     async def close(self) -> None:
         try:
             await self.upstream.aclose()
         finally:
             self.backend.slots.release()
+
+
+def broken_off(name: str) -> bytes:
+    """The event that ends a stream whose backend died: OpenAI's clients raise its message. The empty line before it
+    ends what was cut."""
+    error = {"message": f"{name} broke off in the middle of its answer", "type": "server_error", "code": 502}
+    return f"\n\ndata: {json.dumps({'error': error})}\n\n".encode()
 
 
 async def disconnected(receive: Receive) -> None:
@@ -225,7 +244,7 @@ class Router:
     async def ask(
         self, request: Request, path: str, body: dict[str, Any], priority: str, backend: Backend
     ) -> Relay:
-        """Send one request and wait for its head; the client leaving meanwhile cancels it."""
+        """Send one request and wait for its first byte; the client leaving meanwhile cancels it."""
         sent = {key: value for key, value in body.items() if key != "priority"}
         if backend.models:
             sent["model"] = backend.models[body["model"] if body.get("model") is not None else "default"]
@@ -235,22 +254,32 @@ class Router:
         if backend.key:
             headers.append(("authorization", "Bearer " + backend.key.read()[0].decode()))
         built = self.client.build_request("POST", backend.url + path, headers=headers, content=json.dumps(sent))
-        answer = asyncio.create_task(self.client.send(built, stream=True))
+        answer = asyncio.create_task(self.begun(built, backend))
         gone = asyncio.create_task(disconnected(request.receive))
         try:
             await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
             if not answer.done():
                 raise ClientDisconnect
-            return Relay(answer.result(), backend)
+            return answer.result()
         except BaseException:
             answer.cancel()
             (late,) = await asyncio.gather(answer, return_exceptions=True)
-            if isinstance(late, httpx.Response):  # it came while we were leaving
-                await late.aclose()
+            if isinstance(late, Relay):  # it came while we were leaving
+                await late.upstream.aclose()
             raise
         finally:
             gone.cancel()
             await asyncio.gather(gone, return_exceptions=True)
+
+    async def begun(self, built: httpx.Request, backend: Backend) -> Relay:
+        """The answer to a request, from its first byte on."""
+        relay = Relay(await self.client.send(built, stream=True), backend)
+        try:
+            await relay.begin()
+        except BaseException:
+            await relay.upstream.aclose()
+            raise
+        return relay
 
 
 def requested_priority(header: str | None, body: dict[str, Any]) -> str:
