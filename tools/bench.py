@@ -38,6 +38,7 @@ def main() -> int:
     from tools.bench_probe import probe_cost, read_bandwidth
     from tools.bench_rates import estimates, footprints
     from tools.bench_recommend import measure as recommend_cost
+    from tools.bench_router import added_to_first_token
 
     fine = footprints()
     fine &= estimates()
@@ -45,6 +46,7 @@ def main() -> int:
     fine &= recommend_cost(rounds)
     fine &= probe_cost(rounds)
     fine &= read_bandwidth(rounds)
+    fine &= added_to_first_token(rounds)
     return 0 if fine else 1
 
 

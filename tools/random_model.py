@@ -44,8 +44,8 @@ class Shape:
         return self.width // self.heads
 
 
-# Half a megabyte, loaded and answering in about a second.
-TINY = Shape(layers=2, width=64, ffn=128, heads=4, kv_heads=4, vocabulary=320, context=2048)
+# A megabyte, mostly words, loaded and answering in about a second.
+TINY = Shape(layers=2, width=64, ffn=128, heads=4, kv_heads=4, vocabulary=2048, context=2048)
 
 
 def vocabulary(size: int) -> tuple[list[str], list[float], list[int]]:

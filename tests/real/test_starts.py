@@ -13,8 +13,8 @@ import planner
 from planner.bench.connection import Client
 from planner.bench.endpoint import parse_endpoint
 from planner.planning.plan import Plan
-from tests.real.bundles import KEY, put_files, put_model, with_port
 from tests.real.units import exec_start
+from tools.bundles import KEY, put_files, put_model, with_port
 from tools.serving import Server, free_port, serving
 
 pytestmark = pytest.mark.tools
