@@ -13,6 +13,7 @@ from planner.planning.plan import Plan
 from planner.rendering import Bundle
 from planner.rendering.write import write_bundle
 from planner.servers.records import Service
+from tools.random_mlx import write_random_mlx
 from tools.random_model import TINY, write_random_model
 from tools.serving import Server, free_port, serving
 
@@ -28,9 +29,13 @@ def put_files(bundle: Bundle, folder: Path) -> Path:
 
 
 def put_model(service: Service, folder: Path) -> Path:
-    """A tiny model under the name of the planned file, in a folder that is returned."""
+    """A tiny model under the name of the planned file or folder, in a folder that is returned."""
     folder.mkdir(exist_ok=True)
-    write_random_model(folder / service.source.file_names[0], TINY)
+    path = folder / service.source.file_names[0]
+    if service.server == "mlx-lm":
+        write_random_mlx(path)
+    else:
+        write_random_model(path, TINY)
     return folder
 
 

@@ -1,7 +1,9 @@
-"""Obtain the real tools that tests judge by: llama.cpp's own binaries, Docker Compose and podman's Quadlet generator.
+"""Obtain the real tools that tests judge by: llama.cpp's own binaries, Docker Compose, podman's Quadlet generator,
+MLX-LM for the CPU, pre-commit and check-jsonschema.
 
 Nothing is installed. Packages of a newer Debian suite are unpacked into a cache folder, through the mirror that apt
-already uses; a private apt state keeps the system's lists untouched. One wrapper script per tool lands in `bin/`.
+already uses; a private apt state keeps the system's lists untouched. Python programs get a virtual environment each
+there: what they bring along weighs on nothing else. One wrapper script per tool lands in `bin/`.
 
     python tools/real_tools.py            obtain what is missing, print the folder to put on PATH
     python tools/real_tools.py --print    print the folder only
@@ -30,6 +32,13 @@ SID = [
     "libzstd1",
 ]
 TRIXIE = ("docker-compose", "podman")
+# Program -> the requirements of its environment. MLX-LM is the version that catalog/servers.yaml describes; mlx[cpu]
+# runs it without Apple's GPU (352 MB).
+PYTHON_TOOLS = {
+    "mlx_lm.server": ("mlx-lm==0.32.2", "mlx[cpu]==0.32.4"),
+    "pre-commit": ("pre-commit==4.7.0",),
+    "check-jsonschema": ("check-jsonschema==0.39.0",),
+}
 LLAMA_TOOLS = ("llama-server", "llama-quantize", "llama-bench", "llama-cli")
 SYSTEM_TOOLS = {"numactl": "numactl", "systemd-analyze": "systemd", "lscpu": "util-linux", "lstopo": "hwloc"}
 
@@ -136,6 +145,18 @@ def obtain_trixie(folder: Path) -> None:
     script(folder / "bin" / "quadlet", f'#!/bin/sh\nexec "{home}/root/usr/libexec/podman/quadlet" "$@"\n')
 
 
+def obtain_python_tools(folder: Path) -> None:
+    """Each program in a virtual environment that is named by what is in it."""
+    for program, requirements in PYTHON_TOOLS.items():
+        home = folder / "python" / "-".join(requirements)
+        if not (home / "done").is_file():
+            shutil.rmtree(home, ignore_errors=True)
+            subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
+            subprocess.run([home / "bin" / "pip", "install", "--quiet", *requirements], check=True)
+            (home / "done").touch()
+        script(folder / "bin" / program, f'#!/bin/sh\nexec "{home}/bin/{program}" "$@"\n')
+
+
 def missing_system_tools() -> dict[str, str]:
     """Programs that have to be installed, with their Debian package."""
     return {tool: package for tool, package in SYSTEM_TOOLS.items() if shutil.which(tool) is None}
@@ -149,6 +170,7 @@ def main() -> int:
     if not arguments.only_print:
         obtain_llama(folder)
         obtain_trixie(folder)
+        obtain_python_tools(folder)
         absent = missing_system_tools()
         if absent:
             print(f"missing: {', '.join(absent)}; apt-get install {' '.join(absent.values())}", file=sys.stderr)
