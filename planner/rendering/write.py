@@ -137,12 +137,15 @@ def _same(path: str, current: bytes, text: str) -> bool:
     if not PurePosixPath(path).name.startswith(_MANIFEST_PREFIX):
         return False
     try:
-        one, other = json.loads(current), json.loads(text)
-    except ValueError:
+        version = json.loads(current)["planner_version"]
+    except (ValueError, KeyError, TypeError):
         return False
-    if not isinstance(one, dict):
-        return False
-    return {**one, "planner_version": None} == {**other, "planner_version": None}
+    ours = json.loads(text)["planner_version"]
+    return current == text.replace(_version_entry(ours), _version_entry(version)).encode()
+
+
+def _version_entry(version: object) -> str:
+    return f'"planner_version": {json.dumps(version)}'
 
 
 def _mode_differs(path: Path, mode: int) -> bool:
