@@ -13,7 +13,7 @@ from planner.catalog import device_names, model_names, quant_names
 from planner.catalog.cache import Parsed
 from planner.catalog.convert import entries, to_record
 from planner.catalog.cpu_names import best_series
-from planner.catalog.records import CpuSeries, Device, MatrixRow, Model, Quant, ServerFacts, Workload
+from planner.catalog.records import CpuSeries, Device, MatrixRow, Model, PinnedImage, Quant, ServerFacts, Workload
 from planner.catalog.yaml_file import parse_yaml
 from planner.errors import CatalogError, UnknownName
 
@@ -23,6 +23,7 @@ SECTIONS: dict[str, type] = {
     "models": Model,
     "quants": Quant,
     "servers": ServerFacts,
+    "images": PinnedImage,
     "devices": Device,
     "cpus": CpuSeries,
     "workloads": Workload,
@@ -65,8 +66,9 @@ class Catalog:
 
     @cached_property
     def servers(self) -> Mapping[str, ServerFacts]:
-        """Facts of the servers by id."""
-        return {server.id: server for server in self._section("servers")}
+        """Facts of the servers by id, their images with the digests that are known."""
+        digests = {image.id: image.digest for image in self._section("images")}
+        return {server.id: _pinned(server, digests) for server in self._section("servers")}
 
     @cached_property
     def devices(self) -> Mapping[str, Device]:
@@ -177,6 +179,12 @@ class Catalog:
 def record_key(record: Any) -> str:
     """What overrides what: the id, with the format for quants (BF16 is one of GGUF and one of Hugging Face)."""
     return f"{record.id}|{record.format}" if isinstance(record, Quant) else str(record.id)
+
+
+def _pinned(server: ServerFacts, digests: Mapping[str, str]) -> ServerFacts:
+    replace = msgspec.structs.replace
+    images = (replace(image, digest=digests.get(image.reference, image.digest)) for image in server.images)
+    return replace(server, images=tuple(images))
 
 
 def _by_id(kind: str, name: str, known: Mapping[str, R]) -> R:

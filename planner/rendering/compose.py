@@ -73,13 +73,13 @@ def _image(deployment: Deployment, unit: Unit) -> tuple[str, bool]:
             f"{unit.service.server} has no container image for {unit.launch.backend}",
             hint="render launch or systemd instead",
         )
-    if "@" not in reference and unit.image is not None and unit.image.digest is not None:
-        reference = f"{reference}@{unit.image.digest}"
     tag = reference.partition("@")[0].rpartition("/")[2].partition(":")[2]
     if "@" not in reference and tag in ("", "latest"):
         raise RenderError(f"image {reference} of {unit.name} names no version", hint="pin a tag in the catalog")
     if "@" not in reference and deployment.options.require_digests:
-        raise RenderError(f"no digest is known for {reference}", hint="add it to the catalog's servers.yaml")
+        raise RenderError(
+            f"no digest is known for {reference}", hint="the README of a bundle without the option says how to pin it"
+        )
     return reference, "@" not in reference
 
 

@@ -28,6 +28,8 @@ def render_command(target: str, options: RenderOptions) -> str:
         words += ["--models-dir", options.models_dir]
     if options.numa_style != "numactl":
         words += ["--numa-style", options.numa_style]
+    if options.require_digests:
+        words += ["--require-digests"]
     if options.templates is not None:
         words += ["--templates", "TEMPLATES"]
     return shlex.join([*words, "--out", "DIR"])

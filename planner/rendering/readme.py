@@ -118,6 +118,11 @@ def _starts(deployment: Deployment, target: str) -> list[str]:
     return scripts + (["router.sh"] if router else [])
 
 
+def _unpinned(deployment: Deployment) -> list[str]:
+    images = {unit.launch.image for unit in deployment.units if unit.launch.image is not None}
+    return sorted(image for image in images if "@" not in image)
+
+
 def _needs_key(deployment: Deployment) -> bool:
     return deployment.router is not None or any(u.launch.has_key for u in deployment.units)
 
@@ -150,6 +155,7 @@ def readme_text(
         "numa": _numa(deployment),
         "starts": _starts(deployment, target),
         "files": sorted(files),
+        "unpinned": _unpinned(deployment) if target in {"compose", "quadlet"} else (),
         "gpus": sorted({u.launch.backend for u in deployment.units if u.launch.gpu_indexes}),
         "notes": notes,
         "warnings": deployment.plan.warnings,

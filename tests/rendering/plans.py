@@ -14,6 +14,7 @@ from planner.sizing.records import Footprint, Placement
 from planner.speed.records import Range, Speed
 from planner.units import GIB
 
+DIGEST = "sha256:" + "ab" * 32
 KEY = Argument(text="api_key", kind="secret")
 MODELS = Mount(source="models", name="models", target="/models")
 
@@ -182,7 +183,7 @@ def gpu_unit(name: str = "interactive") -> Unit:
         ),
         environment=(("HF_HUB_OFFLINE", "1"), ("VLLM_NO_USAGE_STATS", "1")),
         secret_environment=(("VLLM_API_KEY", "api_key"),),
-        image="vllm/vllm-openai:v0.33.0",
+        image=f"vllm/vllm-openai:v0.33.0@{DIGEST}",
         image_entrypoint_words=2,
         backend="cuda",
         gpu_uuids=tuple(gpu.uuid or "" for gpu in gpu_machine().gpus),
@@ -196,8 +197,7 @@ def gpu_unit(name: str = "interactive") -> Unit:
         start_seconds=600,
         download=source,
     )
-    digest = "sha256:" + "ab" * 32
-    image = Image(backend="cuda", reference="vllm/vllm-openai:v0.33.0", digest=digest, user="2000:0")
+    image = Image(backend="cuda", reference="vllm/vllm-openai:v0.33.0", digest=DIGEST, user="2000:0")
     return Unit(service=service, launch=launch, image=image)
 
 

@@ -5,7 +5,7 @@ from planner.catalog.records.device import CpuSeries, Device
 from planner.catalog.records.model import Artifact, Artifacts, Context, Model, Published, SamplingValues
 from planner.catalog.records.policy import MatrixRow, Sampling, Workload
 from planner.catalog.records.quant import Quant
-from planner.catalog.records.server import Image, ServerFacts
+from planner.catalog.records.server import Image, PinnedImage, ServerFacts
 
 __all__ = [
     "Architecture",
@@ -17,6 +17,7 @@ __all__ = [
     "Image",
     "MatrixRow",
     "Model",
+    "PinnedImage",
     "Published",
     "Quant",
     "Sampling",

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import msgspec
+
 from planner.catalog.records.base import Record
+
+# OCI image specification 1.1, "Digests"; the length keeps a last newline out, which `$` lets pass.
+Digest = Annotated[str, msgspec.Meta(pattern="^sha256:[0-9a-f]{64}$", max_length=71)]
 
 
 class Image(Record):
-    """A container image for one backend; `programs` are those known to be inside (health checks, numactl)."""
+    """A container image for one backend; `programs` are those known to be inside (health checks, numactl).
+    `digest`: what the tag stood for when somebody looked it up, from `images.yaml`; None: nobody has."""
 
     backend: str
     reference: str
-    digest: str | None = None
+    digest: Digest | None = None
     programs: tuple[str, ...] = ()
     user: str | None = None
+
+
+class PinnedImage(Record):
+    """The digest of a published image. `id`: the reference with its tag, as a server's facts name it; `source`: where
+    and when the digest was looked up."""
+
+    id: str
+    digest: Digest
+    source: str
 
 
 class ServerFacts(Record):

@@ -31,6 +31,9 @@ def render(
     models_dir: Annotated[str | None, typer.Option(help="Fix the folder that holds the models.")] = None,
     templates: Annotated[Path | None, typer.Option(help="Your own templates, overriding file by file.")] = None,
     numa_style: Annotated[str, typer.Option(help="systemd: numactl or directives.")] = "numactl",
+    require_digests: Annotated[
+        bool, typer.Option("--require-digests", help="Refuse an image that only a tag names.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the whole bundle as JSON.")] = False,
 ) -> int:
     """Write the files that start the plan."""
@@ -42,7 +45,12 @@ def render(
     chosen = choose_plan(catalog, plan, machine, planning)
     if chosen.catalog_digest != catalog.digest:
         say("warning: this plan was made with another catalog; `planner recommend` makes a new one")
-    options: dict[str, object] = {"models_dir": models_dir, "templates": templates, "numa_style": numa_style}
+    options: dict[str, object] = {
+        "models_dir": models_dir,
+        "templates": templates,
+        "numa_style": numa_style,
+        "require_digests": require_digests,
+    }
     bundle = lay_out(chosen, target, catalog=catalog, role=role, **options)
     if check or diff:
         assert out is not None
