@@ -67,8 +67,12 @@ class Catalog:
     @cached_property
     def servers(self) -> Mapping[str, ServerFacts]:
         """Facts of the servers by id, their images with the digests that are known."""
-        digests = {image.id: image.digest for image in self._section("images")}
-        return {server.id: _pinned(server, digests) for server in self._section("servers")}
+        return {server.id: _pinned(server, self.digests) for server in self._section("servers")}
+
+    @cached_property
+    def digests(self) -> Mapping[str, str]:
+        """Digests of images by their references with tags."""
+        return {image.id: image.digest for image in self._section("images")}
 
     @cached_property
     def devices(self) -> Mapping[str, Device]:

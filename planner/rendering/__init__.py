@@ -5,7 +5,7 @@ Pure: the same plan, catalog and templates give the same bytes, on any machine.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from planner.errors import UsageError, near_misses
 from planner.planning.plan import Plan
@@ -39,13 +39,19 @@ def render(plan: Plan, catalog: Catalog, target: str, options: RenderOptions = R
     what was planned; UsageError for an unknown target.
     """
     _check_target(target)
-    return lay_out(plan, plan_units(plan, catalog), target, options)
+    return lay_out(plan, plan_units(plan, catalog), target, options, catalog.digests)
 
 
-def lay_out(plan: Plan, units: tuple[Unit, ...], target: str, options: RenderOptions = RenderOptions()) -> Bundle:  # noqa: B008 - frozen
-    """As `render`, with the launches given."""
+def lay_out(
+    plan: Plan,
+    units: tuple[Unit, ...],
+    target: str,
+    options: RenderOptions = RenderOptions(),  # noqa: B008 - frozen
+    digests: Mapping[str, str] | None = None,
+) -> Bundle:
+    """As `render`, with the launches given, and the digests of images by their references with tags."""
     _check_target(target)
-    deployment = deploy(plan, units, options)
+    deployment = deploy(plan, units, options, digests)
     if target == "all":
         return _every_target(deployment)
     return _one_target(deployment, target)
@@ -62,7 +68,7 @@ def _check_target(target: str) -> None:
 
 
 def _one_target(deployment: Deployment, target: str) -> Bundle:
-    templates = TemplateSet(target, deployment.options.templates)
+    templates = TemplateSet(target, deployment.options.templates, {"pinned": deployment.pinned})
     header = header_lines(target, deployment.plan, templates.digest, deployment.options)
     bare = _LAYOUTS[target](deployment, templates, header)
     files = {**bare, "README.md": readme_text(deployment, target, templates, header, bare)}

@@ -76,10 +76,7 @@ def _image(deployment: Deployment, unit: Unit) -> tuple[str, bool]:
     tag = reference.partition("@")[0].rpartition("/")[2].partition(":")[2]
     if "@" not in reference and tag in ("", "latest"):
         raise RenderError(f"image {reference} of {unit.name} names no version", hint="pin a tag in the catalog")
-    if "@" not in reference and deployment.options.require_digests:
-        raise RenderError(
-            f"no digest is known for {reference}", hint="the README of a bundle without the option says how to pin it"
-        )
+    reference = deployment.pinned(reference)
     return reference, "@" not in reference
 
 

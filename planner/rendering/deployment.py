@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Protocol
 
 import msgspec
@@ -24,6 +25,8 @@ class Catalog(Protocol):
     def model(self, name: str) -> Model: ...  # noqa: D102
     def quant(self, name: str, format: str | None = None) -> Quant: ...  # noqa: A002, D102
     def server(self, name: str) -> ServerFacts: ...  # noqa: D102
+    @property
+    def digests(self) -> Mapping[str, str]: ...  # noqa: D102
 
 
 # Servers that fetch parts of themselves when they first start (LocalAI's backends), and so need the network.
@@ -60,6 +63,20 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     units: tuple[Unit, ...]
     router: Router | None
     options: RenderOptions
+    digests: Mapping[str, str] = {}
+
+    def pinned(self, reference: str) -> str:
+        """An image with its digest, where one is known. Raises RenderError when it is not and digests are required."""
+        if "@" in reference:
+            return reference
+        if reference in self.digests:
+            return f"{reference}@{self.digests[reference]}"
+        if self.options.require_digests:
+            raise RenderError(
+                f"no digest is known for {reference}",
+                hint="the README of a bundle without the option says how to look it up",
+            )
+        return reference
 
     @property
     def apple(self) -> bool:
@@ -140,8 +157,11 @@ def _image(facts: ServerFacts, launch: Launch) -> Image | None:
     return next((image for image in facts.images if image.reference == wanted), None)
 
 
-def deploy(plan: Plan, units: tuple[Unit, ...], options: RenderOptions) -> Deployment:
-    """Choose the roles asked for, and check what every target relies on. Raises RenderError."""
+def deploy(
+    plan: Plan, units: tuple[Unit, ...], options: RenderOptions, digests: Mapping[str, str] | None = None
+) -> Deployment:
+    """Choose the roles asked for, and check what every target relies on. `digests`: of images by their references with
+    tags. Raises RenderError."""
     _check_options(options)
     chosen = tuple(u for u in units if options.role in (None, u.service.role))
     if not chosen:
@@ -156,7 +176,8 @@ def deploy(plan: Plan, units: tuple[Unit, ...], options: RenderOptions) -> Deplo
     names = {u.name for u in chosen}
     if len(names) != len(chosen):
         raise RenderError("two services of the plan have the same name")
-    deployment = Deployment(plan=plan, units=chosen, router=_router(plan, chosen, names), options=options)
+    router = _router(plan, chosen, names)
+    deployment = Deployment(plan=plan, units=chosen, router=router, options=options, digests=digests or {})
     _check_ports(deployment)
     _check_exposure(deployment)
     return deployment

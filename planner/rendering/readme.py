@@ -118,8 +118,12 @@ def _starts(deployment: Deployment, target: str) -> list[str]:
     return scripts + (["router.sh"] if router else [])
 
 
-def _unpinned(deployment: Deployment) -> list[str]:
+def _unpinned(deployment: Deployment, files: Mapping[str, str]) -> list[str]:
+    """Images without a digest: those that are run, and those that others are built from."""
     images = {unit.launch.image for unit in deployment.units if unit.launch.image is not None}
+    for path, text in files.items():
+        if path.endswith("Dockerfile"):
+            images |= {line.split()[1] for line in text.splitlines() if line.startswith("FROM ")}
     return sorted(image for image in images if "@" not in image)
 
 
@@ -155,7 +159,7 @@ def readme_text(
         "numa": _numa(deployment),
         "starts": _starts(deployment, target),
         "files": sorted(files),
-        "unpinned": _unpinned(deployment) if target in {"compose", "quadlet"} else (),
+        "unpinned": _unpinned(deployment, files) if target in {"compose", "quadlet"} else (),
         "gpus": sorted({u.launch.backend for u in deployment.units if u.launch.gpu_indexes}),
         "notes": notes,
         "warnings": deployment.plan.warnings,

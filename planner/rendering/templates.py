@@ -27,9 +27,12 @@ def template_folder() -> Path:
 
 
 class TemplateSet:
-    """The templates of one target, with a digest over everything that may shape its files."""
+    """The templates of one target, with a digest over everything that may shape its files. `shared`: what each of
+    them may use beside its own values."""
 
-    def __init__(self, target: str, override: Path | str | None = None) -> None:
+    def __init__(
+        self, target: str, override: Path | str | None = None, shared: Mapping[str, object] | None = None
+    ) -> None:
         folders = [template_folder()] if override is None else [Path(override), template_folder()]
         if override is not None and not Path(override).is_dir():
             raise RenderError(f"templates folder {override} does not exist", hint="--templates names a folder")
@@ -37,6 +40,7 @@ class TemplateSet:
         for folder in reversed(folders):
             self.texts.update(_texts(folder, (target, *SHARED_FOLDERS)))
         self.digest = template_digest(self.texts)
+        self._shared = shared or {}
 
     def text(self, name: str) -> str:
         """A template as it stands, unfilled."""
@@ -51,7 +55,7 @@ class TemplateSet:
         self.text(name)
         environment = _environment(tuple(sorted(self.texts.items())))
         try:
-            return environment.get_template(name).render(values)
+            return environment.get_template(name).render({**self._shared, **values})
         except jinja2.TemplateSyntaxError as error:
             raise RenderError(f"template {error.name}, line {error.lineno}: {error.message}") from error
         except jinja2.TemplateError as error:
