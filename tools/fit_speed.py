@@ -22,7 +22,7 @@ import numpy as np
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tools"))
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 from speed_cases import Case, load_cases  # noqa: E402
 from speed_problem import Problem, paths_of  # noqa: E402

@@ -68,11 +68,14 @@ class Cores(Record, kw_only=True):
 
 class CpuCores(Record, kw_only=True):
     """CPU reading: `gb_per_s_per_core` of weights that one core unpacks, by instruction set and quant class;
-    `bind` / `interleave` / `none` factors on the summed bandwidth of several NUMA nodes."""
+    `bind` / `interleave` / `none` factors on the summed bandwidth of several NUMA nodes. Attention over the cache while
+    decoding costs a core `attention_ns_per_score` (fused kernel: `flash`, else `plain`) and the elements of the head at
+    `attention_gflops_per_core`."""
 
     measured_bus_fraction: float
     gb_per_s_per_core: dict[str, dict[str, float]]
     prefill_gflops_per_core: dict[str, float]
+    attention_ns_per_score: dict[str, float]
     attention_gflops_per_core: dict[str, float]
     small_core_factor: float
     interleave_factor: float

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from planner.speed import formulas
 from planner.speed.model_facts import ModelFacts, model_facts
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from planner.speed.devices import Reader
 
 T = TypeVar("T")
+ASSUMED_HEAD_WIDTH: Final = 128  # of most models; the recurrent ones state none
 
 
 @dataclass(kw_only=True, eq=False)
@@ -106,14 +107,22 @@ def cache_rate(step: Step, share: Share) -> float:
         return bus * step.kv_factor
     if not reader.cores:
         return bus
-    per_core = cpu_attention_gflops(step) * 1e9
-    # every cached element is multiplied and added once per query head behind it
-    core = reader.cores * per_core / (2.0 * ratio) * kv_element_bytes(step.kv_type.k)
-    return formulas.bandwidth_under(bus, core)
+    # one core's score (a query head at a cached token) reads its part of a key and a value shared by `ratio` heads
+    head_width = step.expanded.shape.head_dim or ASSUMED_HEAD_WIDTH
+    bytes_per_score = 2.0 * head_width * kv_element_bytes(step.kv_type.k) / ratio
+    return formulas.bandwidth_under(bus, reader.cores * bytes_per_score / cpu_score_s(step, head_width))
+
+
+def cpu_score_s(step: Step, head_width: float) -> float:
+    """Seconds that one core takes for one score while decoding: a fixed part (two calls, an exponential, a rescaling),
+    then 4 operations per element of the head."""
+    cpu = step.constants.cpu
+    fixed_ns = cpu.attention_ns_per_score["flash" if step.kv_factor == 1.0 else "plain"]
+    return (fixed_ns + 4.0 * head_width / cpu_attention_gflops(step)) * 1e-9
 
 
 def cpu_attention_gflops(step: Step) -> float:
-    """GFLOP/s of attention that one core reaches over 16-bit or quantized caches."""
+    """GFLOP/s of one core on the elements of 16-bit or quantized caches."""
     table = step.constants.cpu.attention_gflops_per_core
     return table["16bit" if step.kv_type.k in {"f16", "bf16", "auto"} else "quantized"]
 
