@@ -100,13 +100,29 @@ def script(path: Path, text: str) -> None:
     path.chmod(path.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
 
 
+# ggml's builds for x86-64 and what each needs of /proc/cpuinfo, the best first, as ggml's own loader would choose.
+CPU_BACKENDS: dict[str, set[str]] = {
+    "sapphirerapids": {"avx512_bf16", "avx512_vbmi", "avx512_vnni", "avx512_fp16", "amx_int8"},
+    "zen4": {"avx512_bf16", "avx512_vbmi", "avx512_vnni"},
+    "cooperlake": {"avx512_bf16", "avx512_vnni"},
+    "icelake": {"avx512_vbmi", "avx512_vnni"},
+    "cascadelake": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"},
+    "cannonlake": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vbmi"},
+    "skylakex": {"avx512f", "avx512bw", "avx512dq", "avx512vl"},
+    "alderlake": {"avx2", "fma", "f16c", "bmi2", "avx_vnni"},
+    "haswell": {"avx2", "fma", "f16c", "bmi2"},
+    "sandybridge": {"avx"},
+    "sse42": {"sse4_2"},
+    "x64": set(),
+}
+
+
 def cpu_backend(folder: Path) -> Path:
     """The ggml CPU library that suits this machine's instruction set, the plain one otherwise."""
-    flags = Path("/proc/cpuinfo").read_text()
-    names = ["haswell", "sandybridge", "sse42", "x64"] if "avx2" in flags else ["sandybridge", "sse42", "x64"]
+    flags = set(Path("/proc/cpuinfo").read_text().split())
     found = {path.name: path for path in (folder / "root").rglob("libggml-cpu-*.so")}
-    for name in names:
-        if f"libggml-cpu-{name}.so" in found:
+    for name, needed in CPU_BACKENDS.items():
+        if needed <= flags and f"libggml-cpu-{name}.so" in found:
             return found[f"libggml-cpu-{name}.so"]
     raise SystemExit(f"no ggml CPU backend among {sorted(found)}")
 
