@@ -22,11 +22,11 @@ class Ceiling:
     """The best rates of one machine's memories and cores. Rates are None where a figure that counts is not known."""
 
     def __init__(self, hardware: Hardware, pools: tuple[Pool, ...]) -> None:
-        self._ram = tuple(pool for pool in pools if pool.kind == "ram")
+        ram = tuple(pool for pool in pools if pool.kind == "ram")
         devices = [pool for pool in pools if pool.kind != "ram"]
         self._device_bytes = sum(pool.usable_bytes for pool in devices)
         self._device_rate = _sum([pool.bandwidth_bytes_per_s for pool in devices])
-        self._readers = _ram_readers(hardware, self._ram)
+        self._readers = _ram_readers(hardware, ram)
         # A machine that was measured faster than predicted may be that much faster.
         self._measured = max([1.0, *(row.measured_over_predicted for row in hardware.calibration)])
         self._computes = () if hardware.gpus else tuple(reader for _, reader in self._readers)

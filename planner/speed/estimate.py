@@ -103,39 +103,22 @@ def gathered(
     key = (stack_name, engine_build, quant.speed_class, kv_type.k, kv_type.v, runtime.flash_attention, uses, shares)
 
     def build() -> Step:
-        return _gathered(
-            expanded, quant, footprint, hardware, pools, placement, stack_name, runtime, engine_build, constants
+        vendor = hardware.gpus[placement.gpus[0]].vendor if placement.gpus else None
+        stack, extra_s = constants.stack(stack_name, vendor)
+        factors = build_factors(engine_of(stack_name), stack.device, engine_build, runtime, constants.builds)
+        return Step(
+            expanded=expanded,
+            shares=device_shares(footprint, hardware, pools, placement, stack, constants),
+            placement=placement,
+            stack=stack,
+            constants=constants,
+            quant_class=quant.speed_class,
+            kv_type=runtime.kv_type,
+            extra_token_s=extra_s,
+            **factors,
         )
 
     return _steps.value((expanded, hardware, placement, constants, *pools), key, build)
-
-
-def _gathered(
-    expanded: ExpandedModel,
-    quant: Quant,
-    footprint: Footprint,
-    hardware: Hardware,
-    pools: tuple[Pool, ...],
-    placement: Placement,
-    stack_name: str,
-    runtime: Runtime,
-    engine_build: str | None,
-    constants: SpeedConstants,
-) -> Step:
-    vendor = hardware.gpus[placement.gpus[0]].vendor if placement.gpus else None
-    stack, extra_s = constants.stack(stack_name, vendor)
-    factors = build_factors(engine_of(stack_name), stack.device, engine_build, runtime, constants.builds)
-    return Step(
-        expanded=expanded,
-        shares=device_shares(footprint, hardware, pools, placement, stack, constants),
-        placement=placement,
-        stack=stack,
-        constants=constants,
-        quant_class=quant.speed_class,
-        kv_type=runtime.kv_type,
-        extra_token_s=extra_s,
-        **factors,
-    )
 
 
 def _speed(request: _Request, kind: str, factor: float, narrower: float, sources: tuple[str, ...]) -> Speed:
