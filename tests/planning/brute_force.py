@@ -76,7 +76,8 @@ def every_candidate(question: Question) -> Iterator[Candidate]:
         if room.supports(triple.model, triple.quant, site.hardware, kv_type=kv_type):
             continue
         fitter = Fitter(triple.model, triple.quant, room, demand, site)
-        for attempt in every_attempt(triple.server, fitter, site, question.kinds):
+        asked_for = question.ranking.row.device == "cpu" or question.ranking.prefer in {"context", "headroom"}
+        for attempt in every_attempt(triple.server, fitter, site, question.kinds, with_cpu=asked_for):
             if room.supports(triple.model, triple.quant, site.hardware, attempt.placement, kv_type=kv_type):
                 continue
             yield Candidate(
@@ -92,18 +93,24 @@ def every_candidate(question: Question) -> Iterator[Candidate]:
             )
 
 
-def every_attempt(server: str, fitter: Fitter, site: Site, allowed: tuple[str, ...] | None) -> Iterator[Attempt]:
+def every_attempt(
+    server: str, fitter: Fitter, site: Site, allowed: tuple[str, ...] | None, *, with_cpu: bool
+) -> Iterator[Attempt]:
     """Every placement that fits; of those that differ in a count only, the one that uses the GPUs most. A rule, not a
-    saving: layers go over the fewest cards that hold them, and into RAM only when all cards are too small."""
+    saving: layers go over the fewest cards that hold them, into RAM only when all cards are too small, and the CPU is
+    not alone where cards can help it, whose prompts are slower by far, unless `with_cpu`."""
     kinds = [kind for kind in KINDS[server] if allowed is None or kind in allowed]
-    on_cards = False
+    on_cards = helped = False
     for kind in kinds:
+        if kind == "cpu" and helped and not with_cpu:
+            continue
         if (kind == "multi-gpu" and on_cards) or (kind in {"experts-in-ram", "split"} and on_cards):
             continue
         for ladder in _ladders(kind, fitter.expanded.shape, site):
             tried = (fitter.attempt(placement) for placement in ladder)
             first = next((attempt for attempt in tried if attempt.fits), None)
             if first is not None:
+                helped = helped or kind in {"experts-in-ram", "split"}
                 on_cards = on_cards or kind in {"gpu", "unified", "tensor-parallel", "multi-gpu"}
                 yield first
 
