@@ -102,12 +102,12 @@ def script(path: Path, text: str) -> None:
 
 # ggml's builds for x86-64 and what each needs of /proc/cpuinfo, the best first, as ggml's own loader would choose.
 CPU_BACKENDS: dict[str, set[str]] = {
-    "sapphirerapids": {"avx512_bf16", "avx512_vbmi", "avx512_vnni", "avx512_fp16", "amx_int8"},
-    "zen4": {"avx512_bf16", "avx512_vbmi", "avx512_vnni"},
+    "sapphirerapids": {"avx512_bf16", "avx512vbmi", "avx512_vnni", "avx512_fp16", "amx_int8"},
+    "zen4": {"avx512_bf16", "avx512vbmi", "avx512_vnni"},
     "cooperlake": {"avx512_bf16", "avx512_vnni"},
-    "icelake": {"avx512_vbmi", "avx512_vnni"},
+    "icelake": {"avx512vbmi", "avx512_vnni"},
     "cascadelake": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"},
-    "cannonlake": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vbmi"},
+    "cannonlake": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vbmi"},
     "skylakex": {"avx512f", "avx512bw", "avx512dq", "avx512vl"},
     "alderlake": {"avx2", "fma", "f16c", "bmi2", "avx_vnni"},
     "haswell": {"avx2", "fma", "f16c", "bmi2"},
