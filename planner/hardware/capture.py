@@ -135,6 +135,27 @@ def _follow(root: str, name: str, links: dict[str, str], followed: str = "") -> 
     return "/".join(done)
 
 
+def unpack(archive: tarfile.TarFile, folder: Path) -> None:
+    """Writes every member below `folder`. Raises TarError for one that lies or points elsewhere, or is no plain file.
+
+    Checked here too, because Python has the filter that does it from 3.11.4 on only.
+    """
+    archive.extraction_filter = getattr(tarfile, "data_filter", None)
+    top = folder.resolve()
+    for member in archive:
+        place = top / member.name
+        reached = [place]
+        if member.issym():
+            reached.append(place.parent / member.linkname)
+        elif member.islnk():
+            reached.append(top / member.linkname)
+        elif not (member.isreg() or member.isdir()):
+            raise tarfile.TarError(f"{member.name!r} is neither a file nor a folder nor a link")
+        if not all(Path(os.path.realpath(path)).is_relative_to(top) for path in reached):
+            raise tarfile.TarError(f"{member.name!r} leads outside of the archive")
+        archive.extract(member, top, set_attrs=False)
+
+
 @contextlib.contextmanager
 def opened(root: str | Path) -> Iterator[str | Path]:
     """The top folder of a capture archive, unpacked for a while. Raises ProbeError when the archive is broken or
@@ -142,7 +163,7 @@ def opened(root: str | Path) -> Iterator[str | Path]:
     with tempfile.TemporaryDirectory(prefix="planner-capture-") as folder:
         try:
             with tarfile.open(root) as archive:
-                archive.extractall(folder, filter="data")
+                unpack(archive, Path(folder))
         except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
             raise ProbeError(f"{root}: not a usable capture: {error}") from error
         inside = [entry for entry in Path(folder).iterdir() if entry.is_dir()]

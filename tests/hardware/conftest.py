@@ -24,7 +24,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Trees:
         if not (folder / name).exists():
             archive = next(path for kind in ("sysfs", "kfd") if (path := MACHINES / kind / f"{name}.tar.gz").exists())
             with tarfile.open(archive) as packed:
-                packed.extractall(folder, filter="tar")
+                packed.extraction_filter = getattr(tarfile, "tar_filter", None)  # Python before 3.11.4 has none
+                packed.extractall(folder)
         return folder / name
 
     return root

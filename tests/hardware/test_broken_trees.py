@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 import planner
-from planner.hardware.capture import TOP
+from planner.hardware.capture import TOP, unpack
 from planner.hardware.facts import Hardware
 from planner.hardware.files import decode_hardware, hardware_json
 from planner.hardware.findings import known_paths
@@ -45,7 +45,7 @@ def files(machine: Trees, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
         archive = folder / f"{name}.tar.gz"
         probe(machine(name), capture=archive)
         with tarfile.open(archive) as packed:
-            packed.extractall(folder / name, filter="data")
+            unpack(packed, folder / name)
         found[name] = (folder / name / TOP, read_files(folder / name / TOP))
     return found
 

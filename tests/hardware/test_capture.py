@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tarfile
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from planner.errors import ProbeError
 from planner.hardware import bandwidth
 from planner.hardware.bandwidth_cache import Measurement
-from planner.hardware.capture import write_capture
+from planner.hardware.capture import unpack, write_capture
 from planner.hardware.facts import Hardware
 from planner.hardware.files import hardware_json
 from planner.hardware.findings import Findings
@@ -184,3 +185,39 @@ def test_another_file_is_no_root(tmp_path):
     file.write_text("x")
     with pytest.raises(ProbeError, match="is not a folder"):
         probe(file)
+
+
+def _member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
+    made = tarfile.TarInfo(name)
+    made.type, made.linkname = kind, link
+    return made
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [_member("../outside")],
+        [_member("/outside")],
+        [_member("machine/link", tarfile.SYMTYPE, "../../outside")],
+        [_member("machine/link", tarfile.SYMTYPE, "/etc/hostname")],
+        [_member("machine/link", tarfile.LNKTYPE, "../outside")],
+        [_member("up", tarfile.SYMTYPE, "."), _member("up/further", tarfile.SYMTYPE, "..")],
+        [_member("machine/pipe", tarfile.FIFOTYPE)],
+        [_member("machine/device", tarfile.CHRTYPE)],
+    ],
+    ids=lambda members: members[-1].name + members[-1].linkname,
+)
+@pytest.mark.parametrize("filtered", [True, False], ids=["with Python's filter", "without"])
+def test_no_member_of_an_archive_leads_outside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, members: list[tarfile.TarInfo], filtered: bool
+) -> None:
+    if not filtered:
+        monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    archive, inside = tmp_path / "bad.tar", tmp_path / "inside"
+    with tarfile.open(archive, "w") as packed:
+        for member in members:
+            packed.addfile(member)
+    inside.mkdir()
+    with tarfile.open(archive) as packed, pytest.raises(tarfile.TarError):
+        unpack(packed, inside)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.tar", "inside"]

@@ -57,7 +57,8 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trees")
     for name in NAMES:
         with tarfile.open(SYSFS / f"{name}.tar.gz") as packed:
-            packed.extractall(folder, filter="tar")
+            packed.extraction_filter = getattr(tarfile, "tar_filter", None)  # Python before 3.11.4 has none
+            packed.extractall(folder)
     return folder
 
 
