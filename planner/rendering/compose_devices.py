@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -15,12 +15,25 @@ VIDEO_GID, RENDER_GID = 44, 992
 
 
 class Volume(msgspec.Struct, frozen=True, kw_only=True):
-    """One mount; `source` is already quoted."""
+    """One mount; `source` is already quoted. `name`: of a cache its volume, of configuration the path below the config
+    folder ("" for all of it)."""
 
-    type: str
+    role: Literal["models", "cache", "config"]
     source: str
     target: str
+    name: str = ""
     read_only: bool = True
+
+    @property
+    def type(self) -> str:
+        """As Compose calls it."""
+        return "volume" if self.role == "cache" else "bind"
+
+
+def config_volume(name: str, target: str, *, read_only: bool = True) -> Volume:
+    """A file or folder below the bundle's config folder, the folder itself when `name` is empty."""
+    source = compose_scalar(f"./config/{name}".rstrip("/"))
+    return Volume(role="config", name=name, source=source, target=target, read_only=read_only)
 
 
 class GpuRequest(msgspec.Struct, frozen=True, kw_only=True):

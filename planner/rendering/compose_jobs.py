@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from planner.rendering.compose_devices import Volume
+from planner.rendering.compose_devices import Volume, config_volume
 from planner.rendering.deployment import Deployment, Unit
 from planner.rendering.downloads import downloads
 from planner.rendering.quoting import shell_word
@@ -36,9 +36,9 @@ def prepares(deployment: Deployment, containers: Sequence[Container]) -> tuple[P
             continue
         first = next(c for c in containers if c.unit == unit.name)
         volumes = [msgspec.structs.replace(v, read_only=v.target.startswith("/config")) for v in first.volumes]
-        volumes.append(Volume(type="bind", source=f'"./config/prepare-{unit.name}.sh"', target="/prepare.sh"))
+        volumes.append(config_volume(f"prepare-{unit.name}.sh", "/prepare.sh"))
         if unit.launch.config_files and not any(v.target == "/config" for v in volumes):
-            volumes.append(Volume(type="bind", source='"./config"', target="/config"))
+            volumes.append(config_volume("", "/config"))
         found.append(
             Prepare(
                 name=f"prepare-{unit.name}",

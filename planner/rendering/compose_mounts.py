@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from planner.rendering.compose_devices import Volume
+from planner.rendering.compose_devices import Volume, config_volume
 from planner.rendering.deployment import Deployment, Unit
 from planner.rendering.quoting import compose_scalar
 from planner.servers.records import Mount
@@ -26,14 +26,14 @@ def _volume(deployment: Deployment, unit: Unit, mount: Mount) -> Volume | None:
     if mount.source == "models":
         # Always /models: an image's own place may lie below a home that another user cannot enter.
         source = models_source(deployment)
-        return Volume(type="bind", source=source, target="/models", read_only=mount.read_only)
+        return Volume(role="models", source=source, target="/models", read_only=mount.read_only)
     if mount.source == "cache":
-        source, kind = compose_scalar(f"planner-{unit.name}-{mount.name}"), "volume"
-    elif mount.source == "config":
-        source, kind = compose_scalar(f"./config/{mount.name}"), "bind"
-    else:
-        return None
-    return Volume(type=kind, source=source, target=mount.target, read_only=mount.read_only)
+        name = f"planner-{unit.name}-{mount.name}"
+        source = compose_scalar(name)
+        return Volume(role="cache", name=name, source=source, target=mount.target, read_only=mount.read_only)
+    if mount.source == "config":
+        return config_volume(mount.name, mount.target, read_only=mount.read_only)
+    return None
 
 
 def volumes_of(deployment: Deployment, unit: Unit) -> tuple[Volume, ...]:
@@ -43,9 +43,9 @@ def volumes_of(deployment: Deployment, unit: Unit) -> tuple[Volume, ...]:
     targets = {volume.target for volume in found}
     uses_models = launch.models_environment or any(a.kind == "models" for a in launch.argv)
     if uses_models and "/models" not in targets:
-        found.append(Volume(type="bind", source=models_source(deployment), target="/models"))
+        found.append(Volume(role="models", source=models_source(deployment), target="/models"))
     if any(a.kind == "config" for a in launch.argv) and "/config" not in targets:
-        found.append(Volume(type="bind", source='"./config"', target="/config"))
+        found.append(config_volume("", "/config"))
     return tuple(found)
 
 

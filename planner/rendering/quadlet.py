@@ -75,14 +75,13 @@ def _volumes(deployment: Deployment, made: Container) -> tuple[tuple[str, ...], 
     values, kept = [], []
     for volume in made.volumes:
         mode = "ro" if volume.read_only else "rw"
-        if volume.type == "volume":
-            name = volume.source.strip('"')
-            kept.append(name)
-            values.append(f"{name}.volume:{volume.target}:{mode}")
-        elif volume.target == "/models":
-            values.append(f"{models_path(deployment)}:/models:{mode}")
+        if volume.role == "cache":
+            kept.append(volume.name)
+            values.append(f"{volume.name}.volume:{volume.target}:{mode}")
         else:
-            values.append(f"{CONFIG_PATH}:{volume.target}:{mode}")
+            source = f"{CONFIG_PATH}/{volume.name}".rstrip("/")
+            source = models_path(deployment) if volume.role == "models" else source
+            values.append(f"{source}:{volume.target}:{mode}")
     return tuple(value.replace("%", "%%") for value in values), tuple(kept)
 
 
@@ -105,9 +104,9 @@ def _podman(made: Container, instance: Instance, numa: str) -> tuple[str, ...]:
     return tuple(words)
 
 
-def quadlet(deployment: Deployment, unit: Unit, instance: Instance) -> tuple[Quadlet, tuple[str, ...]]:
+def quadlet(deployment: Deployment, unit: Unit, instance: Instance, made: Container) -> tuple[Quadlet, tuple[str, ...]]:
     """One process as a .container file, and the volumes that it keeps."""
-    made, service = container(deployment, unit, instance), unit.service
+    service = unit.service
     entrypoint, words = _command(made)
     volumes, kept = _volumes(deployment, made)
     about = f"planner: {service.model_name} {service.quant}, {service.role}, on {service.server}"
@@ -205,15 +204,18 @@ def render_quadlet(deployment: Deployment, templates: TemplateSet, header: tuple
     files: dict[str, str] = {}
     volumes: set[str] = set()
     for unit in deployment.units:
+        served = []
         for instance in deployment.instances(unit):
-            file, kept = quadlet(deployment, unit, instance)
+            made = container(deployment, unit, instance)
+            file, kept = quadlet(deployment, unit, instance, made)
+            served.append(file)
             volumes |= set(kept)
             text = templates.fill("quadlet/container.j2", {"header": header, "c": file})
-            _check(text, container(deployment, unit, instance), file_name(file.name))
+            _check(text, made, file_name(file.name))
             files[file_name(file.name)] = text
         files |= {f"config/{config.path}": config.text for config in unit.launch.config_files}
         if unit.launch.prepare:
-            job = _prepare(unit, quadlet(deployment, unit, deployment.instances(unit)[0])[0])
+            job = _prepare(unit, served[0])
             files[file_name(job.name)] = templates.fill("quadlet/container.j2", {"header": header, "c": job})
             script = prepare_values(unit, header)
             files[f"config/prepare-{unit.name}.sh"] = templates.fill("jobs/prepare.sh.j2", script)

@@ -19,6 +19,7 @@ from planner.errors import RenderError, UsageError
 from planner.rendering import TARGETS, Bundle, RenderOptions, lay_out
 from planner.rendering.parsing import unit_settings
 from planner.rendering.write import check_bundle, diff_bundle, write_bundle
+from planner.servers.records import Mount
 from tests.rendering import plans
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -228,6 +229,14 @@ def test_bind_moves_the_published_address() -> None:
 )
 def test_models_dir_fixes_the_folder(target: str, path: str, expected: str) -> None:
     assert expected in rendered("cpu-numa", target, models_dir="/srv/models")[path]
+
+
+@pytest.mark.parametrize(("mount", "place"), [("", "/etc/planner/config"), ("a.yaml", "/etc/planner/config/a.yaml")])
+def test_a_quadlet_mounts_the_very_file_that_a_launch_names(mount: str, place: str) -> None:
+    plan, (unit,) = plans.cpu()
+    launch = replace(unit.launch, mounts=(*unit.launch.mounts, Mount(source="config", name=mount, target="/etc/a")))
+    text = lay_out(plan, (replace(unit, launch=launch),), "quadlet")["planner-interactive.container"]
+    assert f"Volume={place}:/etc/a:ro" in text.split("\n")
 
 
 # Validators.
