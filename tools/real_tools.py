@@ -1,5 +1,5 @@
 """Obtain the real tools that tests judge by: llama.cpp's own binaries, Docker Compose, podman's Quadlet generator,
-MLX-LM for the CPU, pre-commit and check-jsonschema.
+kubectl, kubernetes-validate, MLX-LM for the CPU, pre-commit and check-jsonschema.
 
 Nothing is installed. Packages of a newer Debian suite are unpacked into a cache folder, through the mirror that apt
 already uses; a private apt state keeps the system's lists untouched. Python programs get a virtual environment each
@@ -31,13 +31,14 @@ SID = [
     "zlib1g",
     "libzstd1",
 ]
-TRIXIE = ("docker-compose", "podman")
+TRIXIE = ("docker-compose", "podman", "kubectl")
 # Program -> the requirements of its environment. MLX-LM is the version that catalog/servers.yaml describes; mlx[cpu]
 # runs it without Apple's GPU (352 MB).
 PYTHON_TOOLS = {
     "mlx_lm.server": ("mlx-lm==0.32.2", "mlx[cpu]==0.32.4"),
     "pre-commit": ("pre-commit==4.7.0",),
     "check-jsonschema": ("check-jsonschema==0.39.0",),
+    "kubernetes-validate": ("kubernetes-validate==1.37.0",),
 }
 LLAMA_TOOLS = ("llama-server", "llama-quantize", "llama-bench", "llama-cli")
 SYSTEM_TOOLS = {"numactl": "numactl", "systemd-analyze": "systemd", "lscpu": "util-linux", "lstopo": "hwloc"}
@@ -147,8 +148,9 @@ def obtain_llama(folder: Path) -> None:
 
 
 def obtain_trixie(folder: Path) -> None:
-    """Docker Compose v2 itself, whose `config` needs no engine, and the generator that reads Quadlets."""
-    home = folder / "trixie"
+    """Docker Compose v2 itself, whose `config` needs no engine, the generator that reads Quadlets, and kubectl, whose
+    `kustomize` needs no cluster."""
+    home = folder / "trixie" / "-".join(TRIXIE)
     if not (home / "done").is_file():
         shutil.rmtree(home, ignore_errors=True)
         home.mkdir(parents=True)
@@ -159,6 +161,7 @@ def obtain_trixie(folder: Path) -> None:
     )
     script(folder / "bin" / "docker-compose", f'#!/bin/sh\nexec "{plugin}" "$@"\n')
     script(folder / "bin" / "quadlet", f'#!/bin/sh\nexec "{home}/root/usr/libexec/podman/quadlet" "$@"\n')
+    script(folder / "bin" / "kubectl", f'#!/bin/sh\nexec "{home}/root/usr/bin/kubectl" "$@"\n')
 
 
 def obtain_python_tools(folder: Path) -> None:

@@ -13,6 +13,7 @@ from planner.rendering.bundle import TARGETS, Bundle, CannotServe, RenderOptions
 from planner.rendering.compose import render_compose
 from planner.rendering.deployment import Catalog, Deployment, Unit, deploy, plan_units
 from planner.rendering.header import header_lines, manifest_name, manifest_text
+from planner.rendering.kubernetes import render_kubernetes
 from planner.rendering.launch import render_launch
 from planner.rendering.launchd import render_launchd
 from planner.rendering.quadlet import render_quadlet
@@ -29,6 +30,7 @@ _LAYOUTS: dict[str, _Layout] = {
     "systemd": render_systemd,
     "quadlet": render_quadlet,
     "launchd": render_launchd,
+    "kubernetes": render_kubernetes,
 }
 
 

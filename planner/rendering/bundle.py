@@ -10,8 +10,8 @@ import msgspec
 
 from planner.errors import RenderError
 
-Target = Literal["launch", "compose", "systemd", "quadlet", "launchd"]
-TARGETS: tuple[Target, ...] = ("launch", "compose", "systemd", "quadlet", "launchd")
+Target = Literal["launch", "compose", "systemd", "quadlet", "launchd", "kubernetes"]
+TARGETS: tuple[Target, ...] = ("launch", "compose", "systemd", "quadlet", "launchd", "kubernetes")
 
 FILE_MODE = 0o644
 SCRIPT_MODE = 0o755

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from planner.errors import RenderError
-from planner.rendering.parsing import compose_value
+from planner.rendering.parsing import compose_value, yaml_documents
 from planner.rendering.words import must_equal
 
 if TYPE_CHECKING:
@@ -15,15 +15,10 @@ if TYPE_CHECKING:
 
 def load(text: str) -> dict[str, Any]:
     """The document. Raises RenderError with line and column when it is no YAML."""
-    import yaml
-
-    try:
-        document = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
-    except yaml.YAMLError as error:
-        raise RenderError(f"compose.yaml is not YAML: {error}", hint="a template lays it out wrongly") from error
-    if not isinstance(document, dict):
-        raise RenderError("compose.yaml is not a mapping", hint="a template lays it out wrongly")
-    return document
+    documents = yaml_documents(text, "compose.yaml")
+    if len(documents) != 1:
+        raise RenderError("compose.yaml is not one document", hint="a template lays it out wrongly")
+    return documents[0]
 
 
 def _plain(values: Sequence[str] | None) -> tuple[str, ...]:

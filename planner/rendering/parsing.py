@@ -1,4 +1,4 @@
-"""Reading rendered text back, as its consumer will: shell words, units, Compose values.
+"""Reading rendered text back, as its consumer will: shell words, units, YAML, values of Compose and Kubernetes.
 
 Only what the templates write is understood; anything else is a RenderError, because it got there by a
 quoting fault.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from planner.errors import RenderError
 
@@ -139,3 +140,35 @@ def compose_value(text: str, variables: Mapping[str, str]) -> str:
         return variables.get(match[1]) or match[2]
 
     return re.sub(r"\$\$|\$\{(\w+):-([^}]*)\}|\$", value, text)
+
+
+# The expansion of the API's `command`, `args` and `env` fields: `$$` is a dollar, `$(NAME)` a variable, any other `$`
+# stands for itself.
+_POD_VARIABLE = re.compile(r"\$\$|\$\(([^)]*)\)")
+
+
+def kubernetes_value(text: str, variables: Mapping[str, str]) -> str:
+    """A word of a container's command, arguments or environment after expansion."""
+
+    def value(match: re.Match[str]) -> str:
+        if match[0] == "$$":
+            return "$"
+        if match[1] not in variables:
+            raise RenderError(f"rendered manifest refers to the unknown variable {match[1]!r} in {text!r}")
+        return variables[match[1]]
+
+    return _POD_VARIABLE.sub(value, text)
+
+
+def yaml_documents(text: str, file: str) -> list[dict[str, Any]]:
+    """The mappings of a YAML stream. Raises RenderError with line and column when it is none."""
+    import yaml
+
+    try:
+        documents = list(yaml.load_all(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    except yaml.YAMLError as error:
+        raise RenderError(f"{file} is not YAML: {error}", hint="a template lays it out wrongly") from error
+    for document in documents:
+        if not isinstance(document, dict):
+            raise RenderError(f"{file} is not a mapping", hint="a template lays it out wrongly")
+    return documents

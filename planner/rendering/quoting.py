@@ -40,6 +40,23 @@ def compose_scalar(text: str) -> str:
     return yaml_scalar(text.replace("$", "$$"))
 
 
+def kubernetes_scalar(text: str) -> str:
+    """A YAML string in which Kubernetes finds no `$(NAME)` to expand: `$` is `$$`, as in Compose."""
+    return compose_scalar(text)
+
+
+def yaml_text(text: str, indent: int) -> str:
+    """A file inside a YAML document: a block of lines where it can be one, else a quoted string. `indent`: blanks in
+    front of each line."""
+    lines = text.split("\n")
+    plain = all(c == "\n" or _yaml_character(c) in (c, "\\" + c) for c in checked(text))
+    # A block keeps exactly one newline at its end, and takes its indentation from the first line.
+    ends_once = len(lines) > 1 and lines[-1] == "" and lines[-2] != ""
+    if not (plain and ends_once and not text.startswith((" ", "\n")) and all(x == x.rstrip() for x in lines)):
+        return yaml_scalar(text)
+    return "|\n" + "\n".join(" " * indent + line if line else "" for line in lines[:-1])
+
+
 def shell_word(text: str) -> str:
     """One word of a POSIX shell."""
     return shlex.quote(checked(text))

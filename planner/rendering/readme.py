@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from planner.rendering import launchd, systemd
+from planner.rendering import kubernetes_readme, launchd, systemd
 from planner.rendering.deployment import Deployment, Instance, Unit, reachable
 from planner.rendering.downloads import Download, downloads, local_files
 from planner.rendering.header import render_command
+from planner.rendering.kubernetes_pod import object_name
 from planner.rendering.quoting import shell_word
 from planner.rendering.router import served_name
 from planner.rendering.templates import TemplateSet
@@ -15,6 +16,15 @@ from planner.servers.records import Launch
 from planner.speed.records import Range
 from planner.units import format_gib, format_rate, format_tokens
 
+# How a person reads the key, where it does not lie beside the bundle.
+_KEY_COMMANDS = {
+    "systemd": "sudo cat /etc/planner/api-key",
+    "quadlet": "sudo cat /etc/planner/api-key",
+    "launchd": f"cat {launchd.ROOT}/secrets/api_key",
+    "kubernetes": "kubectl -n planner get secret planner-api-key -o jsonpath='{.data.api_key}' | base64 -d",
+}
+# Targets that start images.
+_CONTAINERS = ("compose", "quadlet", "kubernetes")
 _VARIABLE = '"${PLANNER_MODELS_DIR:-$HOME/.local/share/planner/models}"'
 
 
@@ -112,6 +122,8 @@ def _starts(deployment: Deployment, target: str) -> list[str]:
         return [systemd.instance_unit(u, i) for u, i in pairs] + (["planner-router.service"] if router else [])
     if target == "quadlet":
         return [f"planner-{i.name}.service" for _, i in pairs] + (["planner-router.service"] if router else [])
+    if target == "kubernetes":
+        return [object_name(i.name) for _, i in pairs] + ([object_name("router")] if router else [])
     if target == "launchd":
         return [launchd.label(u.name) for u in deployment.units] + ([launchd.label("router")] if router else [])
     scripts = [f"{u.name}.sh" + (f" {i.node}" if i.node is not None else "") for u, i in pairs]
@@ -144,10 +156,19 @@ def readme_text(
     notes = [f"{u.name}: {note}" for u in deployment.units for note in u.launch.notes]
     sources = {u.name: u.launch.download.note for u in deployment.units}
     notes += [f"{name}: {note}" for name, note in sources.items() if note]
+    if target == "kubernetes":
+        notes += kubernetes_readme.limits(deployment)
     values = {
         "header": header,
         "target": target,
         "models": models,
+        "models_dir": deployment.options.models_dir,
+        "key_command": _KEY_COMMANDS.get(target, "cat secrets/api_key"),
+        "forwards": kubernetes_readme.forwards(deployment),
+        "images": [
+            f"planner-{name}:{templates.digest}" for name in ("pull", "router") if f"{name}/Dockerfile" in files
+        ],
+        "jobs": sorted(path[5:-5] for path in files if path.startswith("jobs/")),
         "services": [_service(unit) for unit in deployment.units],
         "downloads": pulled,
         "local_files": local_files(deployment),
@@ -159,7 +180,7 @@ def readme_text(
         "numa": _numa(deployment),
         "starts": _starts(deployment, target),
         "files": sorted(files),
-        "unpinned": _unpinned(deployment, files) if target in {"compose", "quadlet"} else (),
+        "unpinned": _unpinned(deployment, files) if target in _CONTAINERS else (),
         "gpus": sorted({u.launch.backend for u in deployment.units if u.launch.gpu_indexes}),
         "notes": notes,
         "warnings": deployment.plan.warnings,

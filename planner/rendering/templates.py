@@ -91,7 +91,9 @@ def _environment(texts: tuple[tuple[str, str], ...]) -> Environment:
     )
     environment.filters.update(
         compose=quoting.compose_scalar,
+        kubernetes=quoting.kubernetes_scalar,
         yaml=quoting.yaml_scalar,
+        yaml_text=quoting.yaml_text,
         shell=quoting.shell_word,
         unit=quoting.systemd_assignment,
         xml=quoting.xml_text,

@@ -272,7 +272,7 @@ def _yaml(entry: dict[str, object]) -> str:
             lines += [f"  {name}: {_scalar(inner)}" for name, inner in value.items()]
         elif isinstance(value, list):
             lines.append(f"{key}:")
-            lines += [f"- {_scalar(inner)}" for inner in value]
+            lines += [f"  - {_scalar(inner)}" for inner in value]
         else:
             lines.append(f"{key}: {_scalar(value)}")
     return "".join(f"{'- ' if number == 0 else '  '}{line}\n" for number, line in enumerate(lines))

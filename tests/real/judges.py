@@ -1,4 +1,4 @@
-"""The programs that judge rendered files: Docker Compose and systemd's verifier."""
+"""The programs that judge rendered files: Docker Compose, systemd's verifier, kubernetes-validate and Kustomize."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
+# The version whose schemas judge manifests.
+KUBERNETES = "1.34"
 UNIT_SUFFIXES = {".service", ".slice", ".timer", ".conf"}
 
 
@@ -26,6 +28,24 @@ def compose_objections(bundle: Path, *profile: str) -> str:
 def verifier_objections(root: Path, unit: str) -> str:
     """What systemd's verifier says against a unit of a staged root; empty when it takes it without a word."""
     return _objections(run("systemd-analyze", "verify", f"--root={root}", "--man=no", "--recursive-errors=no", unit))
+
+
+def manifest_objections(*files: Path) -> str:
+    """What kubernetes-validate says against manifests in its strict mode; empty when it takes them without a word."""
+    tool = shutil.which("kubernetes-validate")
+    assert tool, "kubernetes-validate is missing: run .ci/run, or `python tools/real_tools.py` and put it on PATH"
+    done = run(tool, "--strict", "--quiet", "-k", KUBERNETES, *files)
+    return done.stdout + _objections(done)
+
+
+def kustomized(bundle: Path) -> str:
+    """The manifests that `kubectl apply -k` would send; kubectl must not complain."""
+    tool = shutil.which("kubectl")
+    assert tool, "kubectl is missing: run .ci/run, or `python tools/real_tools.py` and put it on PATH"
+    done = run(tool, "kustomize", bundle)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
 
 
 def _objections(done: subprocess.CompletedProcess[str]) -> str:

@@ -1,7 +1,9 @@
-"""Every rendered example passes its real consumer: Docker Compose itself, systemd's verifier and sandbox rating."""
+"""Every rendered example passes its real consumer: Docker Compose itself, systemd's verifier and sandbox rating, and
+the linters of YAML, Dockerfiles and property lists."""
 
 from __future__ import annotations
 
+import plistlib
 import shutil
 from pathlib import Path
 
@@ -45,6 +47,30 @@ def test_every_unit_is_sandboxed(folder: Path) -> None:
         exposure = GPU_EXPOSURE if "DeviceAllow=" in unit.read_text() else CPU_EXPOSURE
         done = run("systemd-analyze", "security", "--offline=true", "--no-pager", f"--threshold={exposure}", unit)
         assert done.returncode == 0, done.stdout[-400:]
+
+
+def rendered(pattern: str) -> list[Path]:
+    found = sorted(EXAMPLES.glob(f"*/bundle/**/{pattern}"))
+    assert found
+    return found
+
+
+def test_yamllint_passes_the_yaml_of_every_target() -> None:
+    rules = "{extends: default, rules: {line-length: disable, document-start: disable}}"
+    files = rendered("*.yaml")
+    assert {path.relative_to(EXAMPLES).parts[2] for path in files} >= {"compose", "kubernetes"}
+    done = run("yamllint", "--strict", "-d", rules, *files)
+    assert done.returncode == 0, done.stdout
+
+
+def test_hadolint_passes_every_dockerfile() -> None:
+    done = run("hadolint", *rendered("Dockerfile"))
+    assert done.returncode == 0, done.stdout
+
+
+def test_property_lists_are_agents_of_their_own_name() -> None:
+    for path in rendered("*.plist"):
+        assert plistlib.loads(path.read_bytes())["Label"] == path.stem
 
 
 def test_there_are_examples() -> None:

@@ -17,7 +17,7 @@ from planner.rendering import Bundle
 PLAN = Path(__file__).parents[2] / "examples" / "2x-rtx-3090" / "plan.json"
 DIGEST = "sha256:" + 8 * "0123abcd"
 BASE = "docker.io/library/python:3.13.9-slim-trixie"
-TARGETS = ("compose", "quadlet")
+TARGETS = ("compose", "quadlet", "kubernetes")
 
 
 def images() -> list[str]:

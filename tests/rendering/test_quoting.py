@@ -35,6 +35,30 @@ def test_a_compose_scalar_survives_yaml_and_interpolation(text: str) -> None:
     assert parsing.compose_value(yaml.safe_load(quoting.compose_scalar(text)), {}) == text
 
 
+@given(TEXT)
+def test_a_kubernetes_scalar_survives_yaml_and_expansion(text: str) -> None:
+    read = yaml.safe_load(quoting.kubernetes_scalar(text))
+    assert parsing.kubernetes_value(read, {"X": "never"}) == text
+    assert "$(" not in read.replace("$$", "")
+
+
+def test_a_reference_to_a_variable_is_expanded_as_the_api_documents() -> None:
+    """kubernetes.io, API reference of Container.args: `$$(VAR)` is the text `$(VAR)`."""
+    assert parsing.kubernetes_value("$(A)-$$(A)-$$$(A)-$-$A", {"A": "x"}) == "x-$(A)-$x-$-$A"
+    with pytest.raises(RenderError, match="unknown variable"):
+        parsing.kubernetes_value("$(B)", {"A": "x"})
+
+
+@given(TEXT | st.lists(TEXT).map(lambda lines: "\n".join([*lines, ""])), st.integers(2, 6))
+def test_a_file_inside_yaml_is_read_back(text: str, indent: int) -> None:
+    document = f"data:\n{' ' * (indent - 1)}key: {quoting.yaml_text(text, indent)}\n"
+    assert yaml.safe_load(document) == {"data": {"key": text}}
+
+
+def test_a_plain_file_stays_readable_inside_yaml() -> None:
+    assert quoting.yaml_text('a: "1"\n\n  b: \\\n', 4) == '|\n    a: "1"\n\n      b: \\'
+
+
 @given(st.lists(TEXT, min_size=1, max_size=4))
 def test_shell_words_are_read_back_by_us_and_by_shlex(words: list[str]) -> None:
     line = " ".join(map(quoting.shell_word, words))

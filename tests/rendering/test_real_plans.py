@@ -42,7 +42,8 @@ def test_what_the_planner_decides_can_be_rendered(workload: str, machine: dict[s
     plan, _ = planned(workload, machine, server)
     bundle = planner.render(plan, "all", catalog=catalog())
     targets = {path.partition("/")[0] for path in bundle}
-    assert targets == ({"launch", "launchd"} if "apple" in machine else {"launch", "compose", "systemd", "quadlet"})
+    containers = {"compose", "systemd", "quadlet", "kubernetes"}
+    assert targets == {"launch", *({"launchd"} if "apple" in machine else containers)}
     for service in plan.services:
         assert f"launch/{service.name}.sh" in bundle
     if "compose" in targets:

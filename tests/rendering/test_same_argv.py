@@ -14,7 +14,7 @@ from planner.hardware.facts import Os
 from planner.planning.plan import Plan
 from planner.rendering import lay_out
 from planner.rendering.deployment import Unit
-from planner.rendering.parsing import compose_value, systemd_words, unit_settings
+from planner.rendering.parsing import compose_value, kubernetes_value, systemd_words, unit_settings
 from planner.servers.records import Argument
 from tests.rendering import plans
 from tests.rendering.test_quoting import NASTY
@@ -38,13 +38,18 @@ def hostile(text: str, variable: str) -> tuple[Plan, Unit]:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(WORD, WORD)
-def test_three_targets_say_the_same_words(text: str, variable: str) -> None:
+def test_five_targets_say_the_same_words(text: str, variable: str) -> None:
     plan, unit = hostile(text, variable)
     service = yaml.safe_load(lay_out(plan, (unit,), "compose")["compose.yaml"])["services"]["interactive"]
     compose = [compose_value(word, {}) for word in service["command"]]
     unit_text = lay_out(plan, (unit,), "systemd")["planner-interactive.service"]
     execs = [value for _, key, value in unit_settings(unit_text) if key == "ExecStart"]
     systemd = systemd_words(execs[0], {"d": "/creds"}, {})
+    container = lay_out(plan, (unit,), "quadlet")["planner-interactive.container"]
+    quadlet = systemd_words(next(value for _, key, value in unit_settings(container) if key == "Exec"), {}, {})
+    manifest = next(iter(yaml.safe_load_all(lay_out(plan, (unit,), "kubernetes")["interactive.yaml"])))
+    pod = manifest["spec"]["template"]["spec"]["containers"][0]
+    kubernetes = [kubernetes_value(word, {}) for word in pod["args"]]
     mac = replace(plan, hardware=replace(plan.hardware, os=Os(name="macos")))
     launchd = plistlib.loads(lay_out(mac, (unit,), "launchd")["com.planner.interactive.plist"].encode())
 
@@ -58,9 +63,11 @@ def test_three_targets_say_the_same_words(text: str, variable: str) -> None:
         launchd["ProgramArguments"][1:], "/Users/Shared/planner/models/", "/Users/Shared/planner/secrets/api_key"
     )
     assert two == three
+    assert kubernetes == compose == list(quadlet)
     assert [word if word != "HOST" else "127.0.0.1" for word in one] == two
     assert compose_value(service["environment"]["ODD"], {}) == variable
     assert launchd["EnvironmentVariables"]["ODD"] == variable
+    assert {entry["name"]: kubernetes_value(entry["value"], {}) for entry in pod["env"]} == {"ODD": variable}
 
 
 def test_a_launch_script_really_hands_over_every_nasty_word(tmp_path: Path) -> None:

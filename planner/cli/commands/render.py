@@ -20,7 +20,7 @@ DIFFERENCES_EXIT_CODE = 5
 
 @command
 def render(
-    target: Annotated[str, typer.Argument(help="compose, systemd, launch, quadlet, launchd or all.")],
+    target: Annotated[str, typer.Argument(help="compose, systemd, launch, quadlet, launchd, kubernetes or all.")],
     machine: MachineOptions,
     planning: PlanningOptions,
     plan: Annotated[Path | None, typer.Option(help="A plan saved by `recommend --save`.")] = None,
