@@ -52,6 +52,8 @@ def open_ports(patient: Patient) -> Iterator[Finding]:
         severity = "error" if keyless else "warning"
         text = f"port {port.published} is open on every interface" + (", and no key is asked for" if keyless else "")
         fix = f'bind it to loopback: "127.0.0.1:{port.published}:{port.target or port.published}"'
+        if patient.served.kind == "kubernetes":
+            fix = "type: ClusterIP, and an Ingress with TLS where others must reach it"
         fix += ", and set an API key from a secret file" if keyless else ""
         yield patient.finding("port-open", severity, text, fix, "ports")  # type: ignore[arg-type]
 

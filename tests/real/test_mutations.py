@@ -1,4 +1,5 @@
-"""Rendered files broken on purpose, one fault each: Docker Compose, systemd's verifier or planner's doctor must object.
+"""Rendered files broken on purpose, one fault each: Docker Compose, systemd's verifier, kubernetes-validate or
+planner's doctor must object.
 
 The doctor's rules exist for what no tool catches; the others are left to the consumers."""
 
@@ -12,13 +13,14 @@ import pytest
 from planner.catalog.catalog import Catalog
 from planner.catalog.load import load_catalog
 from planner.doctor import diagnose
-from tests.real.judges import compose_objections, stage, verifier_objections
+from tests.real.judges import compose_objections, manifest_objections, stage, verifier_objections
 
 pytestmark = pytest.mark.tools
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 COMPOSE = EXAMPLES / "2x-rtx-3090" / "bundle" / "compose"
 SYSTEMD = EXAMPLES / "2x-rtx-3090" / "bundle" / "systemd"
+MANIFEST = EXAMPLES / "2x-rtx-3090" / "bundle" / "kubernetes" / "interactive.yaml"
 PORT = 'host_ip: "127.0.0.1"'
 HEALTH = '    healthcheck:\n      test:\n        - "CMD"\n        - "python3"\n'
 # What is replaced in compose.yaml (first occurrence), and by what.
@@ -79,6 +81,50 @@ UNIT_FAULTS = {
 # What the sound unit starts.
 PROGRAMS = ("usr/local/bin/llama-server", "bin/sh")
 
+STRATEGY = '  strategy:\n    type: "Recreate"\n'
+CLAIM = '        - name: "models"\n          persistentVolumeClaim'
+MATCH = '    matchLabels:\n      app.kubernetes.io/part-of: "planner"\n'
+STARTUP = """\
+          startupProbe:
+            httpGet:
+              path: "/health"
+              port: "http"
+            periodSeconds: 10
+            timeoutSeconds: 5
+            failureThreshold: 33
+"""
+# What is replaced in the manifest of a service (first occurrence), and by what.
+MANIFEST_FAULTS = {
+    "a tag that moves": ("vllm-openai:v0.33.0", "vllm-openai:latest"),
+    "a malformed digest": ("vllm-openai:v0.33.0", "vllm-openai@sha256:0123"),
+    "a misspelt flag": ('"--max-model-len"', '"--max-modell-len"'),
+    "a removed variable": ('"VLLM_NO_USAGE_STATS"', '"VLLM_USE_V1"'),
+    "a key in the command": ('"--enable-auto-tool-choice"', '"--api-key"\n            - "abc"'),
+    "a key in the environment": ('- name: "HF_HUB_OFFLINE"\n              value: "1"',
+                                 '- name: "HF_TOKEN"\n              value: "hf_abc"'),
+    "a selector that no pod matches": (MATCH, MATCH.replace("planner", "plan")),
+    "an undefined volume": (CLAIM, CLAIM.replace("models", "model")),
+    "a target port that nobody opens": ('targetPort: "http"', 'targetPort: "https"'),
+    "a port that does not exist": ("containerPort: 8000", "containerPort: 80000"),
+    "an open port": ('type: "ClusterIP"', 'type: "NodePort"'),
+    "no startup probe": ("startupProbe:", "x-startupProbe:"),
+    "a liveness probe that ends the load": (STARTUP, ""),
+    "no memory limit": ('              memory: "20401094656"\n              nvidia.com/gpu: "2"\n          sec',
+                        '              nvidia.com/gpu: "2"\n          sec'),
+    "a memory limit in no unit": ('memory: "20401094656"', 'memory: "19GB"'),
+    "a memory limit in thousandths": ('memory: "20401094656"', 'memory: "20401094656m"'),
+    "half a GPU": ('nvidia.com/gpu: "2"', 'nvidia.com/gpu: "0.5"'),
+    "more GPUs requested than allowed": ('nvidia.com/gpu: "2"', 'nvidia.com/gpu: "3"'),
+    "an update that needs more GPUs": (STRATEGY, ""),
+    "privileged": ("            allowPrivilegeEscalation: false\n", "            privileged: true\n"),
+    "the host's network": ("      enableServiceLinks: false\n", "      hostNetwork: true\n"),
+    "an API that is gone": ('apiVersion: "apps/v1"', 'apiVersion: "extensions/v1beta1"'),
+    "an unknown key": ("      enableServiceLinks: false\n", "      enableServicelinks: false\n"),
+    "a wrong type": ("  replicas: 1\n", '  replicas: "one"\n'),
+    "broken indentation": ("  replicas: 1\n", " replicas: 1\n"),
+    "no selector": ("  selector:\n    matchLabels:\n", "  x-selector:\n    matchLabels:\n"),
+}  # fmt: skip
+
 
 @pytest.fixture(scope="module")
 def catalog() -> Catalog:
@@ -90,7 +136,8 @@ def test_the_bundles_are_sound_before_they_are_broken(catalog: Catalog, tmp_path
     assert len(UNIT_FAULTS) >= 15
     assert compose_objections(shutil.copytree(COMPOSE, tmp_path / "compose"), "--profile", "*") == ""
     assert verifier_objections(stage(SYSTEMD, tmp_path / "root", PROGRAMS), "planner-batch.service") == ""
-    assert diagnose([COMPOSE, SYSTEMD], catalog) == ()
+    assert manifest_objections(MANIFEST) == ""
+    assert diagnose([COMPOSE, SYSTEMD, MANIFEST], catalog) == ()
 
 
 @pytest.mark.parametrize("fault", COMPOSE_FAULTS)
@@ -113,3 +160,13 @@ def test_a_broken_unit_is_caught(catalog: Catalog, tmp_path: Path, fault: str) -
     broken.write_text(text.replace(old, new, 1))
     root = stage(broken.parent, tmp_path / "root", PROGRAMS)
     assert diagnose([broken], catalog) or verifier_objections(root, broken.name)
+
+
+@pytest.mark.parametrize("fault", MANIFEST_FAULTS)
+def test_a_broken_manifest_is_caught(catalog: Catalog, tmp_path: Path, fault: str) -> None:
+    old, new = MANIFEST_FAULTS[fault]
+    text = MANIFEST.read_text()
+    assert old in text
+    broken = tmp_path / MANIFEST.name
+    broken.write_text(text.replace(old, new, 1))
+    assert diagnose([broken], catalog) or manifest_objections(broken)

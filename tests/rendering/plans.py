@@ -289,7 +289,11 @@ def ollama() -> tuple[Plan, tuple[Unit, ...]]:
         role="interactive",
         server="ollama",
         argv=words("ollama serve"),
-        environment=(("OLLAMA_HOST", "127.0.0.1:11434"), ("OLLAMA_NUM_PARALLEL", "2")),
+        environment=(
+            ("OLLAMA_HOST", "127.0.0.1:11434"),
+            ("OLLAMA_CONTEXT_LENGTH", "8192"),
+            ("OLLAMA_NUM_PARALLEL", "2"),
+        ),
         image="ollama/ollama:0.33.0",
         mounts=(Mount(source="models", name="models", target="/root/.ollama/models", read_only=False),),
         config_files=(ConfigFile(path="interactive.Modelfile", text="FROM qwen3:14b\nPARAMETER num_ctx 8192\n"),),
