@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import plistlib
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -285,6 +286,14 @@ def test_scripts_pass_bash_and_shellcheck(tmp_path: Path) -> None:
         subprocess.run(["bash", "-n", path], check=True)
     done = subprocess.run(["shellcheck", *paths], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(("name", "text"), files("README.md"))
+def test_commands_of_readmes_are_shell(name: str, text: str) -> None:
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert len(blocks) >= 3
+    for block in blocks:
+        subprocess.run(["bash", "-n"], input=block, text=True, check=True)
 
 
 def test_dockerfiles_pass_hadolint(tmp_path: Path) -> None:
