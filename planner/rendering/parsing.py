@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from planner.errors import RenderError
+from planner.catalog.yaml_file import parse_foreign_yaml
+from planner.errors import CatalogError, RenderError
 
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", '"': '"', "'": "'"}
 _SHELL_TOKEN = re.compile(
@@ -162,12 +163,10 @@ def kubernetes_value(text: str, variables: Mapping[str, str]) -> str:
 
 def yaml_documents(text: str, file: str) -> list[dict[str, Any]]:
     """The mappings of a YAML stream. Raises RenderError with line and column when it is none."""
-    import yaml
-
     try:
-        documents = list(yaml.load_all(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
-    except yaml.YAMLError as error:
-        raise RenderError(f"{file} is not YAML: {error}", hint="a template lays it out wrongly") from error
+        documents = parse_foreign_yaml(text, file)
+    except CatalogError as error:
+        raise RenderError(f"not YAML: {error.message}", hint="a template lays it out wrongly") from error
     for document in documents:
         if not isinstance(document, dict):
             raise RenderError(f"{file} is not a mapping", hint="a template lays it out wrongly")
