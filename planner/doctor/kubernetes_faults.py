@@ -8,10 +8,9 @@ from typing import Any
 
 from planner.doctor.kubernetes_parts import TEMPLATED, containers_of, kind_of, labels_of, place_of, pod_of, selects
 from planner.doctor.programs import server_of_image
-from planner.doctor.records import Finding, Severity
+from planner.doctor.records import HIGHEST_PORT, Finding, Severity
 from planner.doctor.values import items, mapping
 
-_HIGHEST_PORT = 65_535
 # kubernetes.io, "Deprecated API Migration Guide": groups that no served version of Kubernetes has any more.
 _REMOVED_APIS = {
     "extensions/v1beta1": "apps/v1, or networking.k8s.io/v1 for an Ingress or NetworkPolicy",
@@ -145,8 +144,8 @@ def _numbers(content: dict[str, Any]) -> Iterator[tuple[str, object]]:
 
 def _ports(content: dict[str, Any]) -> Iterator[_Fault]:
     for key, number in _numbers(content):
-        if isinstance(number, int) and not 1 <= number <= _HIGHEST_PORT:
-            yield ("port-range", "error", key, f"port {number} does not exist", f"use one up to {_HIGHEST_PORT}")
+        if isinstance(number, int) and not 1 <= number <= HIGHEST_PORT:
+            yield ("port-range", "error", key, f"port {number} does not exist", f"use one up to {HIGHEST_PORT}")
 
 
 def _target_ports(content: dict[str, Any], manifests: list[dict[str, Any]]) -> Iterator[_Fault]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 Severity = Literal["note", "warning", "error"]
 FileKind = Literal["compose", "unit", "script", "quadlet", "kubernetes", "modelfile"]
+HIGHEST_PORT = 65_535
 
 
 class Finding(Record):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from planner.doctor.records import Finding, Patient
+from planner.doctor.records import HIGHEST_PORT, Finding, Patient
 from planner.doctor.rules_server import key_of
 
 _DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
@@ -13,7 +13,6 @@ _RESTARTS = {
     "compose": frozenset({"no", "false", "always", "on-failure", "unless-stopped", "any", "none"}),
     "unit": frozenset({"no", "always", "on-success", "on-failure", "on-abnormal", "on-abort", "on-watchdog"}),
 }
-_HIGHEST_PORT = 65_535
 
 
 def image_pinned(patient: Patient) -> Iterator[Finding]:
@@ -63,9 +62,9 @@ def port_range(patient: Patient) -> Iterator[Finding]:
     others = [one for one in patient.document.served if one is not patient.served]
     taken = {(port.published, port.host_ip) for one in others for port in one.ports}
     for port in patient.served.ports:
-        if port.published.isdigit() and int(port.published) > _HIGHEST_PORT:
+        if port.published.isdigit() and int(port.published) > HIGHEST_PORT:
             text = f"port {port.published} does not exist"
-            yield patient.finding("port-range", "error", text, f"use one up to {_HIGHEST_PORT}", "ports")
+            yield patient.finding("port-range", "error", text, f"use one up to {HIGHEST_PORT}", "ports")
         if (port.published, port.host_ip) in taken:
             text = f"port {port.published} is published by another service too"
             yield patient.finding("port-taken", "error", text, "give each service a port of its own", "ports")
