@@ -16,8 +16,10 @@ from planner.rendering.deployment import Deployment, Unit, is_loopback
 from planner.rendering.kubernetes_check import check_pods
 from planner.rendering.kubernetes_jobs import prepare_pod, pull_pod
 from planner.rendering.kubernetes_pod import (
+    API_KEY,
     INTERNET,
-    KEY_SECRET,
+    KEY_MOUNT,
+    MODELS,
     Config,
     Pod,
     PodContainer,
@@ -53,7 +55,7 @@ def claims(deployment: Deployment, pods: tuple[Pod, ...]) -> tuple[Claim, ...]:
         for unit in deployment.units
     }
     needed_gib = max(1.0, sum(sizes.values()) * (1 + _SPARE_FRACTION) / GIB)
-    models = Claim(name="planner-models", size=f"{2 ** math.ceil(math.log2(needed_gib))}Gi")
+    models = Claim(name=MODELS.source, size=f"{2 ** math.ceil(math.log2(needed_gib))}Gi")
     caches = {v.source for pod in pods for v in pod.volumes if v.kind == "claim"} - {models.name}
     return (models, *(Claim(name=name, size=f"{_CACHE_GIB}Gi") for name in sorted(caches)))
 
@@ -76,7 +78,7 @@ def _router_pod(port: int, config: Config, image: str) -> Pod:
     memory = ("memory", str(_ROUTER_BYTES))
     mounts = (
         PodMount(volume="config", path="/etc/planner"),
-        PodMount(volume="api-key", path="/run/secrets"),
+        KEY_MOUNT,
         PodMount(volume="tmp", path="/tmp", read_only=False),  # noqa: S108 - the container's own
     )
     own = PodContainer(
@@ -96,7 +98,7 @@ def _router_pod(port: int, config: Config, image: str) -> Pod:
         containers=(own,),
         volumes=(
             PodVolume(kind="config", name="config", source=config.name),
-            PodVolume(kind="secret", name="api-key", source=KEY_SECRET),
+            API_KEY,
             PodVolume(kind="scratch", name="tmp"),
         ),
         config_digest=config.digest,

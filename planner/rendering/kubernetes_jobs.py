@@ -10,6 +10,7 @@ from planner.rendering.compose_jobs import prepare_values
 from planner.rendering.deployment import Deployment, Unit
 from planner.rendering.downloads import downloads
 from planner.rendering.kubernetes_pod import (
+    MODELS,
     Config,
     Pod,
     PodContainer,
@@ -23,14 +24,13 @@ from planner.rendering.kubernetes_pod import (
 )
 from planner.rendering.templates import TemplateSet
 
-_MODELS = PodVolume(kind="claim", name="models", source="planner-models")
 _SCRATCH = PodVolume(kind="scratch", name="tmp")
 
 
 def pull_pod(deployment: Deployment, image: str) -> Pod | None:
     """The job that downloads from the hub, one container per repository; None when nothing comes from there."""
     mounts = (
-        PodMount(volume=_MODELS.name, path="/models", read_only=False),
+        PodMount(volume=MODELS.name, path="/models", read_only=False),
         PodMount(volume=_SCRATCH.name, path="/tmp", read_only=False),  # noqa: S108 - the container's own
     )
     containers = tuple(
@@ -47,7 +47,7 @@ def pull_pod(deployment: Deployment, image: str) -> Pod | None:
     if not containers:
         return None
     about = labels("pull", "huggingface-hub", "job", internet=True)
-    return Pod(name=object_name("pull"), labels=about, containers=containers, volumes=(_MODELS, _SCRATCH), job=True)
+    return Pod(name=object_name("pull"), labels=about, containers=containers, volumes=(MODELS, _SCRATCH), job=True)
 
 
 def prepare_pod(unit: Unit, made: Container, templates: TemplateSet, header: tuple[str, ...]) -> tuple[Pod, Config]:

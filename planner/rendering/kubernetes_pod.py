@@ -61,6 +61,11 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     failures: int
 
 
+MODELS = PodVolume(kind="claim", name="models", source="planner-models")
+API_KEY = PodVolume(kind="secret", name="api-key", source=KEY_SECRET)
+KEY_MOUNT = PodMount(volume=API_KEY.name, path="/run/secrets")
+
+
 def probes(start_seconds: int, ready_path: str, alive_path: str | None) -> tuple[Probe, ...]:
     """Time to load before anything is asked, then quick to leave the Service and slow to be started again.
     `ready_path` answers once it can serve, `alive_path` while it need not be started again (None: its open port)."""
@@ -210,8 +215,7 @@ def exclusive_cpus(deployment: Deployment, unit: Unit, instance: Instance) -> in
     bound = {
         cpu for u in deployment.units if u.launch.numa == "bind" for i in deployment.instances(u) for cpu in i.cpus
     }
-    cores, threads = hardware.cpu.cores, hardware.cpu.threads
-    siblings = max(1, round(threads / cores)) if threads and cores else 1
+    siblings = max(1, round(hardware.cpu.threads_per_core))
     left = sum(len(node.cpus) for node in hardware.plan_nodes) - len(bound)
     return len(instance.cpus) if left >= siblings else max(1, len(instance.cpus) - siblings)
 
@@ -223,7 +227,7 @@ def _scratch(path: str) -> PodVolume:
 
 def _mounted(unit: Unit, volume: Volume, config: Config | None) -> tuple[PodVolume, PodMount]:
     if volume.role == "models":
-        found = PodVolume(kind="claim", name="models", source="planner-models")
+        found = MODELS
     elif volume.role == "cache":
         found = PodVolume(kind="claim", name=volume.name.removeprefix(f"planner-{unit.name}-"), source=volume.name)
     else:
@@ -238,8 +242,7 @@ def mounts_of(
     """Volumes of a pod, and where its container sees them: models, caches, configuration, key, scratch space."""
     pairs = [_mounted(unit, volume, config) for volume in volumes]
     if made.secrets:
-        key = PodVolume(kind="secret", name="api-key", source=KEY_SECRET)
-        pairs.append((key, PodMount(volume=key.name, path="/run/secrets")))
+        pairs.append((API_KEY, KEY_MOUNT))
     if made.shm:
         shared = PodVolume(kind="memory", name="shared-memory", size=made.shm.removesuffix("b"))
         pairs.append((shared, PodMount(volume=shared.name, path="/dev/shm", read_only=False)))  # noqa: S108

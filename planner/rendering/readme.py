@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 
 from planner.rendering import kubernetes_readme, launchd, systemd
 from planner.rendering.deployment import Deployment, Instance, Unit, reachable
 from planner.rendering.downloads import Download, downloads, local_files
 from planner.rendering.header import render_command
-from planner.rendering.kubernetes_pod import object_name
+from planner.rendering.kubernetes_pod import KEY_SECRET, object_name
 from planner.rendering.quoting import shell_word
 from planner.rendering.router import served_name
 from planner.rendering.templates import TemplateSet
-from planner.servers.records import Launch
 from planner.speed.records import Range
 from planner.units import format_gib, format_rate, format_tokens
 
@@ -21,7 +21,7 @@ _KEY_COMMANDS = {
     "systemd": "sudo cat /etc/planner/api-key",
     "quadlet": "sudo cat /etc/planner/api-key",
     "launchd": f"cat {launchd.ROOT}/secrets/api_key",
-    "kubernetes": "kubectl -n planner get secret planner-api-key -o jsonpath='{.data.api_key}' | base64 -d",
+    "kubernetes": f"kubectl -n planner get secret {KEY_SECRET} -o jsonpath='{{.data.api_key}}' | base64 -d",
 }
 # Targets that start images.
 _CONTAINERS = ("compose", "quadlet", "kubernetes")
@@ -143,10 +143,6 @@ def _needs_key(deployment: Deployment) -> bool:
     return deployment.router is not None or any(u.launch.has_key for u in deployment.units)
 
 
-def _reads_api_key(launch: Launch) -> bool:
-    return bool(launch.secret_environment) or any(a.kind == "secret" for a in launch.argv)
-
-
 def readme_text(
     deployment: Deployment, target: str, templates: TemplateSet, header: tuple[str, ...], files: Mapping[str, str]
 ) -> str:
@@ -168,7 +164,7 @@ def readme_text(
         "images": [
             f"planner-{name}:{templates.digest}" for name in ("pull", "router") if f"{name}/Dockerfile" in files
         ],
-        "jobs": sorted(path[5:-5] for path in files if path.startswith("jobs/")),
+        "jobs": sorted(PurePosixPath(path).stem for path in files if path.startswith("jobs/")),
         "services": [_service(unit) for unit in deployment.units],
         "downloads": pulled,
         "local_files": local_files(deployment),
