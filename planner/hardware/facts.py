@@ -66,6 +66,11 @@ class Cpu(Record):
     core_types: tuple[CoreType, ...] = ()
     caches: tuple[Cache, ...] = ()
 
+    @property
+    def threads_per_core(self) -> float:
+        """Online logical CPUs per physical core, in the mean over kinds of cores; 1 when either is unknown."""
+        return self.threads / self.cores if self.threads and self.cores else 1.0
+
 
 class NumaNode(Record):
     """A memory region and its online CPUs. `distances` by node id (10 = local).

@@ -129,7 +129,6 @@ def usable_cores(hardware: Hardware, nodes: tuple[NumaNode, ...], constants: Cpu
     total = _weighted_cores(cpu, constants)
     if total is None:
         return None
-    threads_per_core = cpu.threads / cpu.cores if cpu.threads and cpu.cores else 1.0
     if cpu.threads and cpu.usable_cpus and cpu.usable_cpus < cpu.threads:
         total *= cpu.usable_cpus / cpu.threads
     working = [node for node in hardware.plan_nodes if not node.memory_only]
@@ -137,7 +136,7 @@ def usable_cores(hardware: Hardware, nodes: tuple[NumaNode, ...], constants: Cpu
     if named and len(named) < len(working):
         total *= _cpu_share(named, working)
     if cpu.quota_cpus:
-        total = min(total, cpu.quota_cpus / min(threads_per_core, 2.0) if threads_per_core > 1 else cpu.quota_cpus)
+        total = min(total, cpu.quota_cpus / min(max(cpu.threads_per_core, 1.0), 2.0))
     return total
 
 
