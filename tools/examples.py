@@ -15,6 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+# The planner beside this file, whichever is installed.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import planner
 from planner.hardware.files import hardware_json
 from planner.planning.files import plan_json

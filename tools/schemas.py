@@ -7,6 +7,9 @@ from pathlib import Path
 
 import msgspec
 
+# The planner beside this file, whichever is installed.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from planner.hardware.facts import Hardware
 from planner.planning.plan import Plan
 
