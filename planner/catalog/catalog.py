@@ -13,7 +13,18 @@ from planner.catalog import device_names, model_names, quant_names
 from planner.catalog.cache import Parsed
 from planner.catalog.convert import entries, to_record
 from planner.catalog.cpu_names import best_series
-from planner.catalog.records import CpuSeries, Device, MatrixRow, Model, PinnedImage, Quant, ServerFacts, Workload
+from planner.catalog.records import (
+    Axis,
+    CpuSeries,
+    Device,
+    Evidence,
+    MatrixRow,
+    Model,
+    PinnedImage,
+    Quant,
+    ServerFacts,
+    Workload,
+)
 from planner.catalog.yaml_file import parse_yaml
 from planner.errors import CatalogError, UnknownName
 
@@ -28,6 +39,8 @@ SECTIONS: dict[str, type] = {
     "cpus": CpuSeries,
     "workloads": Workload,
     "decision_matrix": MatrixRow,
+    "abilities": Evidence,
+    "axes": Axis,
 }
 
 
@@ -93,6 +106,16 @@ class Catalog:
     def matrix(self) -> tuple[MatrixRow, ...]:
         """The rows of the decision matrix, in the order in which they are asked."""
         return self._section("decision_matrix")
+
+    @cached_property
+    def abilities(self) -> Mapping[str, Evidence]:
+        """What the published scores say of each model, by its id."""
+        return {evidence.id: evidence for evidence in self._section("abilities")}
+
+    @cached_property
+    def axes(self) -> Mapping[str, Axis]:
+        """The axes on which models are compared, by id."""
+        return {axis.id: axis for axis in self._section("axes")}
 
     @cached_property
     def documents(self) -> Mapping[str, Any]:

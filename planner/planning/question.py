@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from planner.catalog.records import Model, Quant
 from planner.catalog.records.policy import Role
-from planner.planning.ability import Ability, lost_doublings
+from planner.planning.ability import Ability, ability_in
 from planner.planning.constraints import Constraints
 from planner.planning.eligibility import Refusal, refuse_model, refuse_quant, rejected
 from planner.planning.fit import Demand
@@ -75,7 +75,7 @@ def triples_of(model: Model, question: Question) -> tuple[list[Triple], list[Rej
         if why is not None:
             losers.append(rejected(model, why, quant.id, server))
             continue
-        ability = question.abilities[model.id].doublings - lost_doublings(quant, model)
+        ability = ability_in(quant, model, question.abilities)
         bound = bound_of(Known(model, ability, quant, server), question.ranking)
         found.append(Triple(bound, model, quant, server, ability))
     return found, losers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from math import floor, log2
 from typing import NamedTuple
@@ -13,11 +14,9 @@ from planner.speed.records import Speed
 
 Value = float | str
 
-# Widths of the bands in which two candidates tie. Half a doubling of ability is about what published scores of one
-# model differ by between benchmarks; a speed difference below a factor 1.4 is within the 80 % range of the estimate.
-ABILITY_BAND = 0.5
-FINE_ABILITY_BAND = 0.1
-WIDE_ABILITY_BAND = 2.0
+# Abilities tie between two edges of the axis (catalog/axes.yaml: the median uncertainty apart). Who prefers speed or
+# headroom lets two such bands tie. A speed difference below a factor 1.4 is within the 80 % range of the estimate.
+WIDE_BANDS = 2
 SPEED_BANDS_PER_DOUBLING = 2.0
 HEADROOM_BAND = 0.1
 
@@ -60,6 +59,7 @@ class Ranking(NamedTuple):
     row: MatrixRow
     targets: Targets
     prefer: Prefer | None = None
+    edges: tuple[float, ...] = ()
 
 
 class Known(NamedTuple):
@@ -121,8 +121,18 @@ def on_device(placement: Placement, device: str) -> bool:
     return placement.kind in {"gpu", "multi-gpu", "tensor-parallel", "unified"}
 
 
-def _ability_level(name: str, width: float) -> Level:
-    return Level(name, lambda c, _: -floor(c.ability / width), lambda k, _: -floor(k.ability / width))
+def ability_band(ability: float, edges: Sequence[float]) -> int:
+    """The number of edges at or below an ability: more is better."""
+    return bisect_right(edges, ability)
+
+
+def _ability_level(name: str, bands: int) -> Level:
+    """Abilities compared by so many bands of the axis at a time."""
+    return Level(
+        name,
+        lambda c, r: float(-(ability_band(c.ability, r.edges) // bands)),
+        lambda k, r: float(-(ability_band(k.ability, r.edges) // bands)),
+    )
 
 
 def _rate_band(tokens_per_s: float) -> float:
@@ -189,9 +199,8 @@ _QUANT_ORDER = Level(
     lambda c, r: quant_place(c.quant, r.row),
     lambda k, r: quant_place(k.quant, r.row) if k.quant is not None else 0.0,
 )
-_ABILITY = _ability_level("ability", ABILITY_BAND)
-_FINE_ABILITY = _ability_level("ability (fine)", FINE_ABILITY_BAND)
-_WIDE_ABILITY = _ability_level("ability (wide)", WIDE_ABILITY_BAND)
+_ABILITY = _ability_level("ability", 1)
+_WIDE_ABILITY = _ability_level("ability (wide)", WIDE_BANDS)
 _SPEED = Level(
     "speed",
     _speed_band,
@@ -212,7 +221,7 @@ _REST = (_QUANT_ORDER, _SPEED, _HEADROOM, _SIMPLE, _EXACT, *_NAMES)
 
 ORDERS: dict[str | None, tuple[Level, ...]] = {
     None: (*_HOUSE, _QUANT, _ABILITY, *_REST),
-    "quality": (_TARGETS, _FINE_ABILITY, _SERVER, _DEVICE, _SHORTLIST, _QUANT, *_REST),
+    "quality": (_TARGETS, _EXACT, _SERVER, _DEVICE, _SHORTLIST, _QUANT, *_REST),
     "speed": (*_HOUSE, _WIDE_ABILITY, _SPEED, _QUANT, _ABILITY, *_REST),
     "context": (*_HOUSE, _CONTEXT, _QUANT, _ABILITY, *_REST),
     "headroom": (*_HOUSE, _WIDE_ABILITY, _HEADROOM, _QUANT, _ABILITY, *_REST),

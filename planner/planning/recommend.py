@@ -77,7 +77,7 @@ def case_of(hardware: Hardware, catalog: Catalog, workload: Workload, constraint
     )
     row = choose_row(catalog, situation)
     validate_row(row, catalog)
-    known = abilities(catalog.models, parameter_counts, workload)
+    known = abilities(catalog, parameter_counts, workload)
     return Case(hardware, catalog, workload, constraints, users, context, row, known)
 
 

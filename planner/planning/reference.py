@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from planner.catalog.records.policy import Reference
 from planner.errors import UnknownName
-from planner.planning.ability import lost_doublings
+from planner.planning.ability import ability_in
 from planner.planning.comparison import explain_loss
 from planner.planning.constraints import Constraints
 from planner.planning.eligibility import refuse_model
@@ -84,7 +84,7 @@ def _outcome(question: Question, reference: Reference, model_id: str, quant_id: 
     refusal = refuse_model(model, question.role, question.capabilities, question.demand.context_tokens, free)
     if refusal is not None:
         return refusal.text
-    ability = question.abilities[model_id].doublings - lost_doublings(quant, model)
+    ability = ability_in(quant, model, question.abilities)
     bound = bound_of(Known(model, ability, quant, reference.server), question.ranking)
     found = Found([], [], [], [])
     asked = question._replace(kinds=kinds, constraints=free)

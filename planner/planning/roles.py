@@ -15,7 +15,7 @@ from planner.catalog.records import MatrixRow, Quant, Workload
 from planner.catalog.records.policy import Role
 from planner.errors import NoFeasiblePlan, UnknownName
 from planner.hardware.facts import Hardware
-from planner.planning.ability import Ability
+from planner.planning.ability import EMBEDDING, Ability
 from planner.planning.constraints import Constraints
 from planner.planning.fit import Demand, demand_of
 from planner.planning.images import search_images
@@ -47,6 +47,11 @@ class Case(NamedTuple):
     context_tokens: int
     row: MatrixRow
     abilities: Mapping[str, Ability]
+
+    @property
+    def edges(self) -> tuple[float, ...]:
+        """Where the bands of ability end on the axis of the workload."""
+        return self.catalog.axes[self.workload.axis].band_edges
 
     @property
     def native_context(self) -> bool:
@@ -190,7 +195,7 @@ def language_question(role: Role, case: Case, site: Site) -> Question:
         capabilities=tuple(name for name in case.workload.capabilities if name not in {"embedding", "image"}),
         floor=_floor(case.constraints.min_quant or case.workload.quant_floor, case.catalog),
         constraints=case.constraints,
-        ranking=Ranking(row=case.row, targets=_targets(case), prefer=case.constraints.prefer),
+        ranking=Ranking(row=case.row, targets=_targets(case), prefer=case.constraints.prefer, edges=case.edges),
         abilities=case.abilities,
     )
 
@@ -225,7 +230,9 @@ def _batch_questions(case: Case, site: Site, chosen: tuple[Chosen, ...], *, both
     )
     free = case.constraints
     asked = replace(free, server=None, quant=None, min_decode_tokens_per_s=None, max_ttft_s=None)
-    question = question._replace(ranking=Ranking(row=row, targets=Targets()), kinds=("cpu",), constraints=asked)
+    question = question._replace(
+        ranking=Ranking(row=row, targets=Targets(), edges=case.edges), kinds=("cpu",), constraints=asked
+    )
     if not chosen:
         return [question._replace(constraints=replace(asked, server=free.server, quant=free.quant))]
     same = replace(asked, model=chosen[0].candidate.model.id)
@@ -259,7 +266,10 @@ def _embedding_questions(case: Case, site: Site, chosen: tuple[Chosen, ...]) -> 
         floor=_floor(asked.min_quant or workload.quant_floor, case.catalog),
         constraints=asked,
         ranking=Ranking(
-            row=row, targets=_targets(case) if alone else Targets(), prefer=asked.prefer if alone else None
+            row=row,
+            targets=_targets(case) if alone else Targets(),
+            prefer=asked.prefer if alone else None,
+            edges=case.catalog.axes[EMBEDDING].band_edges,
         ),
         abilities=case.abilities,
     )

@@ -1,89 +1,141 @@
-"""Ability: published evidence moves a model from what its size and date suggest; quants take away what was measured."""
+"""Ability: published evidence decides; a model without any counts by size and date, and says so; quants take away."""
 
 from __future__ import annotations
 
 from math import log2
+from statistics import median
 
 import pytest
+from msgspec.structs import replace
 
-from planner.catalog.records import Model, Quant, Workload
-from planner.catalog.records.model import Score
+from planner.catalog.catalog import Catalog
+from planner.catalog.load import load_catalog
+from planner.catalog.records import Axis, Model, Quant
+from planner.catalog.records.quality import AbilityPrior, QuantEffect
 from planner.catalog.records.quant import QuantLoss
 from planner.planning.ability import (
-    DOUBLINGS_PER_YEAR,
-    MOST_DEVIATION,
-    UNPROVEN,
+    JUDGED_BELOW,
+    Ability,
     abilities,
-    benchmark_lines,
+    expected_of,
     kl_divergence,
     lost_doublings,
-    prior_of,
+    quant_sensitivity,
     years_since_2024,
 )
+from planner.planning.rank import ability_band
+from planner.planning.recommend import parameter_counts
 
-WORKLOAD = Workload(id="chat", title="", prompt_tokens=1, output_tokens=1, context_tokens=8)
-
-
-def model(name: str, score: float | None = None, tags: tuple[str, ...] = (), benchmark: str = "Test") -> Model:
-    scores = () if score is None else (Score(benchmark=benchmark, value=score, source="test"),)
-    return Model(id=name, name=name, family="test", released="2024-01", scores=scores, tags=tags)
-
-
-def sizes(*models: Model) -> dict[str, tuple[int, int]]:
-    return {each.id: (2**number * 10**9, 2**number * 10**9) for number, each in enumerate(models)}
-
-
-def test_the_prior_is_doublings_of_size_plus_generation() -> None:
-    assert prior_of(8 * 10**9, 8 * 10**9, "2024-01") == pytest.approx(3.0)
-    assert prior_of(8 * 10**9, 8 * 10**9, "2025-01") == pytest.approx(3.0 + DOUBLINGS_PER_YEAR)
-    # Qwen3-30B-A3B: the geometric mean of 30.5 and 3.3 is about 10 billion.
-    assert prior_of(30_500_000_000, 3_300_000_000, "2024-01") == pytest.approx(log2(10.03), abs=0.01)
+AXIS = Axis(
+    id="code",
+    title="",
+    benchmarks=("Test",),
+    scores=1,
+    general_scores=1,
+    band_width=1.0,
+    band_edges=(0.0, 1.0, 2.0),
+    prior=AbilityPrior(intercept=0.5, per_ratio_doubling=0.5, per_year=2.0, thinking=1.0, tagged=0.25, deviation=1.5),
+    quant=QuantEffect(factor=2.0, per_size_doubling=0.9, scores=1),
+    tag="code",
+)
 
 
-@pytest.mark.parametrize(("text", "years"), [("2024-01", 0.0), ("2025-07-01", 1.5), ("2024", 0.5), (None, 1.0)])
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return load_catalog()
+
+
+def model(name: str = "m", released: str | None = "2025-01", **given: object) -> Model:
+    return Model(id=name, name=name, family="test", released=released, **given)  # type: ignore[arg-type]
+
+
+def known(catalog: Catalog, workload: str) -> dict[str, Ability]:
+    return abilities(catalog, parameter_counts, catalog.workload(workload))
+
+
+@pytest.mark.parametrize(("text", "years"), [("2024-01", 0.0), ("2025-07-01", 1.5), ("2024", 0.5), (None, 1.5)])
 def test_dates_become_years(text: str | None, years: float) -> None:
     assert years_since_2024(text) == pytest.approx(years)
 
 
-def test_scores_on_the_line_confirm_the_prior_and_one_above_it_lifts_the_model() -> None:
-    family = [model(f"m{number}", 10.0 + 5 * number) for number in range(10)]
-    counts = sizes(*family)
-    found = abilities({each.id: each for each in family}, lambda each: counts[each.id], WORKLOAD)
-    assert [found[f"m{number}"].doublings for number in range(10)] == pytest.approx([float(n) for n in range(10)])
-    lifted = [*family[:4], model("m4", 10.0 + 5 * 6), *family[5:]]
-    better = abilities({each.id: each for each in lifted}, lambda each: counts[each.id], WORKLOAD)
-    assert better["m4"].doublings > found["m4"].doublings + 0.5
+def test_an_unseen_model_counts_by_size_sparsity_date_thinking_and_purpose() -> None:
+    plain = expected_of(model(), (8 * 10**9, 8 * 10**9), AXIS)
+    assert plain is not None
+    assert plain.expected == pytest.approx(0.5 + 3.0 + 2.0)
+    assert plain.doublings == pytest.approx(5.5 - JUDGED_BELOW * 1.5)
+    assert "no published score" in plain.basis
+    sparse = expected_of(model(), (32 * 10**9, 8 * 10**9), AXIS)
+    thinks = expected_of(model(thinking="always", tags=("code",)), (8 * 10**9, 8 * 10**9), AXIS)
+    assert sparse is not None
+    assert sparse.expected == pytest.approx(6.5)
+    assert thinks is not None
+    assert thinks.expected == pytest.approx(6.75)
+    assert expected_of(model(), None, AXIS) is None
 
 
-def test_one_figure_moves_a_model_by_a_bounded_amount() -> None:
-    family = [model(f"m{number}", 10.0 + 5 * number) for number in range(10)]
-    wild = model("wild", 60.0)
-    counts = {**sizes(*family), "wild": (10**9, 10**9)}
-    models = {each.id: each for each in (*family, wild)}
-    found = abilities(models, lambda each: counts[each.id], WORKLOAD)["wild"]
-    assert found.prior < found.doublings <= found.prior + MOST_DEVIATION / 2
+def test_every_sized_model_has_an_ability_on_every_workload(catalog: Catalog) -> None:
+    sized = {name for name, each in catalog.models.items() if parameter_counts(each) is not None}
+    for workload in catalog.workloads:
+        assert set(known(catalog, workload)) == sized
 
 
-def test_without_comparable_scores_a_model_counts_less_than_its_prior() -> None:
-    alone = model("alone", 50.0)
-    found = abilities({"alone": alone}, lambda _: (8 * 10**9, 8 * 10**9), WORKLOAD)["alone"]
-    assert found.doublings == pytest.approx(3.0 - UNPROVEN)
-    assert found.scores == 0
-    assert "no published score" in found.basis
+def test_scores_narrow_what_is_known(catalog: Catalog) -> None:
+    found = known(catalog, "reasoning")
+    language = [each for name, each in found.items() if catalog.models[name].kind == "llm"]
+    scored = [each.deviation for each in language if each.scores >= 5]
+    alone = [each.deviation for each in language if each.scores == 0 and each.siblings == 0]
+    assert max(scored) < min(alone)
+    assert all("no" in each.basis for each in language if not each.scores)
 
 
-def test_few_scores_or_a_falling_line_say_nothing_of_a_benchmark() -> None:
-    few = [model(f"m{n}", float(n)) for n in range(7)]
-    falling = [model(f"f{n}", -float(n)) for n in range(9)]
-    assert benchmark_lines(few, {each.id: float(n) for n, each in enumerate(few)}) == {}
-    assert benchmark_lines(falling, {each.id: float(n) for n, each in enumerate(falling)}) == {}
+# Pairs that any reader of leaderboards would agree on, of the same axis: the first is more able.
+@pytest.mark.parametrize(
+    ("axis", "better", "worse"),
+    [
+        ("chat", "llama-3.3-70b-instruct", "llama-3.1-8b-instruct"),
+        ("chat", "qwen3-32b", "qwen3-8b"),
+        ("chat", "gemma-4-31b-it", "gemma-3-27b-it"),
+        ("chat", "qwen3.8-27b", "qwen3.6-27b"),
+        ("chat", "qwen3.6-27b", "qwen3.5-27b"),
+        ("chat", "gpt-oss-120b", "gpt-oss-20b"),
+        ("code", "qwen3-coder-480b-a35b-instruct", "qwen3-coder-30b-a3b-instruct"),
+        ("code", "qwen2.5-coder-7b-instruct", "qwen2.5-7b-instruct"),
+        ("code", "deepseek-r1", "phi-4"),
+        ("reasoning", "phi-4-reasoning-plus", "phi-4"),
+        ("reasoning", "deepseek-r1-distill-qwen-7b", "qwen2.5-7b-instruct"),
+        ("reasoning", "qwen3-30b-a3b-thinking-2507", "qwen3-30b-a3b-instruct-2507"),
+        ("reasoning", "deepseek-r1-0528", "deepseek-r1"),
+        ("agent", "glm-4.6", "granite-4.0-h-small"),
+    ],
+)
+def test_known_models_rank_as_their_scores_say(catalog: Catalog, axis: str, better: str, worse: str) -> None:
+    found = known(catalog, axis)
+    assert found[better].expected > found[worse].expected
 
 
-def test_a_preferred_tag_is_half_a_doubling() -> None:
-    coder, plain = model("coder", tags=("code",)), model("plain")
-    code = Workload(id="code", title="", prompt_tokens=1, output_tokens=1, context_tokens=8, prefer_tags=("code",))
-    found = abilities({"coder": coder, "plain": plain}, lambda _: (10**9, 10**9), code)
-    assert found["coder"].doublings - found["plain"].doublings == pytest.approx(0.5)
+def test_bands_are_as_wide_as_the_median_uncertainty(catalog: Catalog) -> None:
+    for axis in catalog.axes.values():
+        deviations = [each.axes[axis.id][1] for each in catalog.abilities.values() if axis.id in each.axes]
+        assert axis.band_width == pytest.approx(median(deviations), abs=0.01)
+        steps = [after - before for before, after in zip(axis.band_edges, axis.band_edges[1:], strict=False)]
+        assert steps == pytest.approx([axis.band_width] * len(steps), abs=0.011)
+        values = [each.axes[axis.id][0] for each in catalog.abilities.values() if axis.id in each.axes]
+        assert axis.band_edges[0] < min(values)
+        assert axis.band_edges[-1] > max(values)
+
+
+def test_abilities_tie_between_two_edges() -> None:
+    assert [ability_band(value, AXIS.band_edges) for value in (-1.0, 0.0, 0.99, 1.0, 5.0)] == [0, 1, 1, 2, 3]
+
+
+def test_every_axis_of_a_workload_exists_and_every_fitted_model_is_in_the_catalog(catalog: Catalog) -> None:
+    assert {workload.axis for workload in catalog.workloads.values()} <= set(catalog.axes)
+    assert set(catalog.abilities) <= set(catalog.models)
+    for name, evidence in catalog.abilities.items():
+        assert sum(evidence.scores.values()) == len(catalog.models[name].scores)
+        counts = parameter_counts(catalog.models[name])
+        assert counts is not None
+        assert evidence.total_parameters == counts[0]
 
 
 def quant(bits: float, kl: float | None = None) -> Quant:
@@ -91,13 +143,33 @@ def quant(bits: float, kl: float | None = None) -> Quant:
     return Quant(id="Q", format="gguf", scheme="k-mix", nominal_bits=bits, speed_class="4bit-k", loss=loss)
 
 
+def lost(each: Quant, axis: Axis, total_parameters: float = 8.03e9) -> float:
+    ability = Ability(
+        axis="x", expected=5.0, deviation=1.0, quant_sensitivity=quant_sensitivity(int(total_parameters), axis)
+    )
+    return lost_doublings(each, model(), {"m": ability})
+
+
 def test_measured_loss_counts_and_unmeasured_loss_is_said_to_be_assumed() -> None:
     assert kl_divergence(quant(4.0, 0.02)) == (0.02, True)
     assert kl_divergence(quant(4.0)) == (0.031, False)
     # KL 0.445 of Q2_K on Llama-3-8B: between a 13B and a 7B of LLaMA lie 0.117 nats, so about 3.6 doublings.
-    assert lost_doublings(quant(2.0, 0.445)) == pytest.approx(3.6, abs=0.05)
+    assert lost(quant(2.0, 0.445), replace(AXIS, quant=QuantEffect(factor=1.0, per_size_doubling=0.9, scores=0))) == (
+        pytest.approx(3.6, abs=0.05)
+    )
 
 
 def test_fewer_bits_never_lose_less_by_assumption() -> None:
-    losses = [lost_doublings(quant(bits)) for bits in (8.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.5)]
+    losses = [lost(quant(bits), AXIS) for bits in (8.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.5)]
     assert losses == sorted(losses)
+
+
+def test_small_models_and_reasoning_lose_more(catalog: Catalog) -> None:
+    q4 = catalog.quant("Q4_K_M")
+    chat, reasoning, tools = (catalog.axes[name] for name in ("chat", "reasoning", "tools"))
+    assert lost(q4, chat, 1e9) > lost(q4, chat, 8e9) > lost(q4, chat, 70e9) > 0
+    assert lost(q4, reasoning) > lost(q4, chat)
+    assert lost(q4, tools) > lost(q4, chat)
+    # 6.7 times the size: log2(6.7) doublings at the fitted factor.
+    factor = chat.quant.per_size_doubling ** log2(6.7)
+    assert lost(q4, chat, 6.7 * 8e9) == pytest.approx(lost(q4, chat, 8e9) * factor, rel=1e-6)

@@ -14,7 +14,8 @@ class Workload(Record):
     """What a deployment must do. Targets are per user; `min_decode_tokens_per_s` and `max_ttft_s` decide
     whether a candidate meets its targets, `capabilities` (`tools`, `vision`, `embedding`, `image`, `reasoning`)
     whether it may compete.
-    `quant_floor` is a quant id: nothing with more measured loss is planned unless asked."""
+    `quant_floor` is a quant id: nothing with more measured loss is planned unless asked. `axis`: the kind of ability
+    by which models are compared, an id of `axes.yaml`."""
 
     id: str
     title: str
@@ -29,8 +30,7 @@ class Workload(Record):
     optional_roles: tuple[Role, ...] = ()
     quant_floor: str | None = None
     sampling: SamplingIntent = "vendor"
-    prefer_tags: tuple[str, ...] = ()
-    score_weights: dict[str, float] = {}
+    axis: str = "chat"
     description: str | None = None
 
 
