@@ -76,6 +76,10 @@ AXES: dict[str, tuple[str, tuple[str, ...]]] = {
 }  # fmt: skip
 AXIS_OF = {benchmark: axis for axis, (_, names) in AXES.items() for benchmark in names}
 
+# A model that is more often wrong than right here is of little use. Of the general benchmarks the one whose scores
+# span the widest range of abilities, from a third of a billion parameters to the largest.
+USEFUL_BENCHMARK = "MMLU-Pro"
+
 # A tag of the catalog that says for which axis a model was made.
 TAG_AXES = {"code": "code"}
 
@@ -214,9 +218,10 @@ def abilities_yaml(found: Fit) -> str:
 
 def axes_yaml(found: Fit) -> str:
     """`catalog/axes.yaml`: bands and the prior of a model that the fit has not seen."""
-    known = abilities(found)
+    known, half_right = abilities(found), half_right_at(found, USEFUL_BENCHMARK)
     lines = [
         "# What models are compared on: written by tools/fit_quality.py, not by hand.",
+        f"# useful_from: the ability at which half of {USEFUL_BENCHMARK} is right; less is of little use.",
         "# band_width: the median deviation of the abilities on the axis. Models between the same",
         "# two band_edges count as equally able. prior: expected of a model that the fit has not seen, in doublings:",
         "# intercept + log2(active parameters in billions) + per_ratio_doubling x log2(total / active)",
@@ -245,10 +250,20 @@ def axes_yaml(found: Fit) -> str:
         ]
         effect = quant_effect(found, axis)
         lines.append("  quant: {" + ", ".join(f"{key}: {value}" for key, value in effect.items()) + "}")
+        if axis != "embedding":
+            lines.append(f"  useful_from: {half_right:.2f}")
         tags = [tag for tag, own in TAG_AXES.items() if own == axis]
         if tags:
             lines.append(f"  tag: {tags[0]}")
     return "\n".join(lines) + "\n"
+
+
+def half_right_at(found: Fit, benchmark: str) -> float:
+    """The ability whose expected score on a benchmark is 50 %: even odds, so log-odds of 0."""
+    own = [each for each in found.observations if each.benchmark == benchmark]
+    means, _ = posterior(found, [(each.subject, each.axis) for each in own])
+    scales = [found.scales[each.benchmark, each.source] for each in own]
+    return float(np.mean([mean - each.value / scale for mean, each, scale in zip(means, own, scales, strict=True)]))
 
 
 def _prior_of(found: Fit, axis: str) -> dict[str, float]:

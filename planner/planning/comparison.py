@@ -53,18 +53,12 @@ def _rate(candidate: Candidate) -> str:
 def _sentence(level: str, winner: Candidate, loser: Candidate, ranking: Ranking) -> str:
     """The difference at one level, in words."""
     match level:
+        case "server" | "device" | "shortlist" | "quant":
+            return _by_row(level, winner, loser, ranking)
+        case "usefulness":
+            return f"too weak to be of use: judged at {loser.ability:.1f} size doublings, quant loss included"
         case "targets":
             return "; ".join(missed_targets(loser.speed, ranking.targets)) or "misses its targets by more"
-        case "server":
-            return f"the row prefers {winner.server} to {loser.server}"
-        case "device":
-            return f"the row wants it on the {ranking.row.device}"
-        case "shortlist":
-            return "not on the row's shortlist"
-        case "quant" if loser.quant.id in ranking.row.quants:
-            return f"the row prefers {winner.quant.id} to {loser.quant.id}"
-        case "quant":
-            return f"{loser.quant.id} is not among the row's quants"
         case "ability":
             return f"less able by {max(winner.ability - loser.ability, 0):.1f} size doublings, quant loss included"
         case "speed":
@@ -77,3 +71,18 @@ def _sentence(level: str, winner: Candidate, loser: Candidate, ranking: Ranking)
             return f"{loser.placement.kind} is more to go wrong than {winner.placement.kind}"
         case _:
             return "equal in everything but the name"
+
+
+def _by_row(level: str, winner: Candidate, loser: Candidate, ranking: Ranking) -> str:
+    """What the row of the matrix prefers, in words."""
+    match level:
+        case "server":
+            return f"the row prefers {winner.server} to {loser.server}"
+        case "device":
+            return f"the row wants it on the {ranking.row.device}"
+        case "shortlist":
+            return "not on the row's shortlist"
+        case _ if loser.quant.id in ranking.row.quants:
+            return f"the row prefers {winner.quant.id} to {loser.quant.id}"
+        case _:
+            return f"{loser.quant.id} is not among the row's quants"

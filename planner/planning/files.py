@@ -13,6 +13,9 @@ from planner.errors import PlannerError
 from planner.hardware.facts import FORMAT_VERSION
 from planner.planning.plan import Plan
 
+# What earlier planners of this format wrote and nothing reads any more: by these keys a workload chose among models.
+RETIRED = frozenset({("workload", "prefer_tags"), ("workload", "score_weights")})
+
 _UNKNOWN_FIELD = re.compile(r"unknown field `([^`]*)`")
 
 
@@ -49,7 +52,8 @@ def read_plan(content: bytes, name: str = "plan") -> Plan:
 
 
 def _to_plan(document: dict[str, Any], name: str, *, drop_unknown: bool) -> Plan:
-    """The record. Keys that only a newer minor format knows are dropped, each with a line in the log."""
+    """The record. Keys that only a newer minor format knows are dropped, each with a line in the log; RETIRED ones
+    without."""
     while True:
         try:
             return msgspec.convert(document, Plan, str_keys=True)
@@ -57,6 +61,8 @@ def _to_plan(document: dict[str, Any], name: str, *, drop_unknown: bool) -> Plan
             problem, _, where = str(error).partition(" - at `$")
             path = where.strip("`").lstrip(".")
             unknown = _UNKNOWN_FIELD.search(problem)
+            if unknown and (path, unknown[1]) in RETIRED and _drop(document, path, unknown[1]):
+                continue
             if drop_unknown and unknown and _drop(document, path, unknown[1]):
                 _warn("%s: %s.%s is not known to this planner and was left out", name, path, unknown[1])
                 continue

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from math import floor, log2
 from typing import NamedTuple
 
-from planner.catalog.records import MatrixRow, Model, Quant, Workload
+from planner.catalog.records import Axis, MatrixRow, Model, Quant, Workload
 from planner.planning.constraints import Prefer
 from planner.sizing.records import Footprint, Placement, Record
 from planner.speed.records import Speed
@@ -59,7 +59,16 @@ class Ranking(NamedTuple):
     row: MatrixRow
     targets: Targets
     prefer: Prefer | None = None
-    edges: tuple[float, ...] = ()
+    axis: Axis | None = None
+
+    @property
+    def edges(self) -> tuple[float, ...]:
+        """Where the bands of ability end; without an axis all abilities tie."""
+        return self.axis.band_edges if self.axis else ()
+
+    def is_useful(self, ability: float) -> bool:
+        """Whether a model judged at that ability is of use on the axis at all."""
+        return self.axis is None or self.axis.useful_from is None or ability >= self.axis.useful_from
 
 
 class Known(NamedTuple):
@@ -177,6 +186,12 @@ def _any(_: Known, __: Ranking) -> Value:
     return -1e9
 
 
+# Before the targets: on a slow machine only a model too weak to be of use would meet them.
+_USEFUL = Level(
+    "usefulness",
+    lambda c, r: float(not r.is_useful(c.ability)),
+    lambda k, r: float(not r.is_useful(k.ability)),
+)
 _TARGETS = Level("targets", missed, _least_missed)
 _SERVER = Level(
     "server",
@@ -216,12 +231,12 @@ _NAMES = (
     Level("placement", lambda c, _: c.placement.text, _any),
 )
 
-_HOUSE = (_SHORTLIST, _TARGETS, _SERVER, _DEVICE)
+_HOUSE = (_SHORTLIST, _USEFUL, _TARGETS, _SERVER, _DEVICE)
 _REST = (_QUANT_ORDER, _SPEED, _HEADROOM, _SIMPLE, _EXACT, *_NAMES)
 
 ORDERS: dict[str | None, tuple[Level, ...]] = {
     None: (*_HOUSE, _QUANT, _ABILITY, *_REST),
-    "quality": (_TARGETS, _EXACT, _SERVER, _DEVICE, _SHORTLIST, _QUANT, *_REST),
+    "quality": (_USEFUL, _TARGETS, _EXACT, _SERVER, _DEVICE, _SHORTLIST, _QUANT, *_REST),
     "speed": (*_HOUSE, _WIDE_ABILITY, _SPEED, _QUANT, _ABILITY, *_REST),
     "context": (*_HOUSE, _CONTEXT, _QUANT, _ABILITY, *_REST),
     "headroom": (*_HOUSE, _WIDE_ABILITY, _HEADROOM, _QUANT, _ABILITY, *_REST),

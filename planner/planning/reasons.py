@@ -42,7 +42,7 @@ def _targets(main: Chosen) -> Reason:
     targets = main.question.ranking.targets
     missed = missed_targets(main.candidate.speed, targets)
     if missed:
-        return Reason(rule="targets", text=f"misses {'; '.join(missed)}: nothing that fits here does better")
+        return Reason(rule="targets", text=f"misses {'; '.join(missed)}: nothing of use that fits here does better")
     parts = []
     speed = main.candidate.speed
     if targets.decode_tokens_per_s is not None and speed.decode_tokens_per_s is not None:
@@ -60,6 +60,8 @@ def _model(main: Chosen, ability: Ability, runners: list[Candidate]) -> Reason:
     rivals = len({other.model.id for other in runners} - {main.candidate.model.id})
     among = f", first of {rivals + 1} models compared here" if rivals else ""
     text = f"{name}: ability {ability.doublings:.1f} size doublings ({ability.basis}){among}"
+    if not main.question.ranking.is_useful(main.candidate.ability):
+        text += "; too weak to be of much use, but nothing more able fits here"
     return Reason(rule="ability", text=text)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
-from planner.catalog.records import MatrixRow, Quant, Workload
+from planner.catalog.records import Axis, MatrixRow, Quant, Workload
 from planner.catalog.records.policy import Role
 from planner.errors import NoFeasiblePlan, UnknownName
 from planner.hardware.facts import Hardware
@@ -49,9 +49,9 @@ class Case(NamedTuple):
     abilities: Mapping[str, Ability]
 
     @property
-    def edges(self) -> tuple[float, ...]:
-        """Where the bands of ability end on the axis of the workload."""
-        return self.catalog.axes[self.workload.axis].band_edges
+    def axis(self) -> Axis:
+        """What the models of the workload are compared on."""
+        return self.catalog.axes[self.workload.axis]
 
     @property
     def native_context(self) -> bool:
@@ -195,7 +195,7 @@ def language_question(role: Role, case: Case, site: Site) -> Question:
         capabilities=tuple(name for name in case.workload.capabilities if name not in {"embedding", "image"}),
         floor=_floor(case.constraints.min_quant or case.workload.quant_floor, case.catalog),
         constraints=case.constraints,
-        ranking=Ranking(row=case.row, targets=_targets(case), prefer=case.constraints.prefer, edges=case.edges),
+        ranking=Ranking(row=case.row, targets=_targets(case), prefer=case.constraints.prefer, axis=case.axis),
         abilities=case.abilities,
     )
 
@@ -231,7 +231,7 @@ def _batch_questions(case: Case, site: Site, chosen: tuple[Chosen, ...], *, both
     free = case.constraints
     asked = replace(free, server=None, quant=None, min_decode_tokens_per_s=None, max_ttft_s=None)
     question = question._replace(
-        ranking=Ranking(row=row, targets=Targets(), edges=case.edges), kinds=("cpu",), constraints=asked
+        ranking=Ranking(row=row, targets=Targets(), axis=case.axis), kinds=("cpu",), constraints=asked
     )
     if not chosen:
         return [question._replace(constraints=replace(asked, server=free.server, quant=free.quant))]
@@ -269,7 +269,7 @@ def _embedding_questions(case: Case, site: Site, chosen: tuple[Chosen, ...]) -> 
             row=row,
             targets=_targets(case) if alone else Targets(),
             prefer=asked.prefer if alone else None,
-            edges=case.catalog.axes[EMBEDDING].band_edges,
+            axis=case.catalog.axes[EMBEDDING],
         ),
         abilities=case.abilities,
     )

@@ -128,6 +128,21 @@ def test_abilities_tie_between_two_edges() -> None:
     assert [ability_band(value, AXIS.band_edges) for value in (-1.0, 0.0, 0.99, 1.0, 5.0)] == [0, 1, 1, 2, 3]
 
 
+def test_models_of_use_get_half_of_mmlu_pro_right(catalog: Catalog) -> None:
+    """The line itself is fitted; what vendors published on either side of 50 % lies on its side of the line."""
+    line, judged = catalog.axes["chat"].useful_from, known(catalog, "chat")
+    assert line is not None
+    published = {
+        model.id: score.value
+        for model in catalog.models.values()
+        for score in model.scores
+        if score.benchmark == "MMLU-Pro"
+    }
+    assert all(judged[name].expected > line for name, value in published.items() if value >= 55)
+    assert all(judged[name].expected < line for name, value in published.items() if value <= 45)
+    assert catalog.axes["embedding"].useful_from is None
+
+
 def test_every_axis_of_a_workload_exists_and_every_fitted_model_is_in_the_catalog(catalog: Catalog) -> None:
     assert {workload.axis for workload in catalog.workloads.values()} <= set(catalog.axes)
     assert set(catalog.abilities) <= set(catalog.models)

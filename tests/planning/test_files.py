@@ -12,7 +12,11 @@ from planner.catalog.load import load_catalog
 from planner.errors import PlannerError
 from planner.planning.files import load_plan, plan_json, read_plan
 from planner.planning.plan import Plan
+from planner.rendering import render
 from tests.planning.machines import plan, rtx4090, two_nodes
+
+# Written by `planner recommend --save` when workloads still chose models by tags and weighed scores.
+OLD_PLAN = Path(__file__).parents[1] / "data" / "plan-1.0.json"
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +48,16 @@ def test_the_bytes_are_sorted_and_say_their_format(made: Plan) -> None:
     assert document["format_version"] == "1.0"
     assert document["options"] == {"min_decode_tokens_per_s": "5.0"}
     assert plan_json(made).endswith(b"}\n")
+
+
+def test_a_plan_with_keys_that_nothing_reads_any_more_opens_silently(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, logger="planner"):
+        found = load_plan(OLD_PLAN)
+    assert caplog.messages == []
+    assert "score_weights" in json.loads(OLD_PLAN.read_bytes())["workload"]
+    assert [service.model for service in found.services] == ["qwen3.8-27b"]
+    assert "interactive.sh" in render(found, load_catalog(), "launch")
+    assert read_plan(plan_json(found)) == found
 
 
 @pytest.mark.parametrize("version", ["2.0", "0.9"])

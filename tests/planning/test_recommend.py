@@ -9,8 +9,10 @@ from planner.catalog.load import load_catalog
 from planner.errors import NoFeasiblePlan, UsageError
 from planner.hardware.facts import Hardware
 from planner.hardware.what_if import what_if
+from planner.planning.ability import abilities
 from planner.planning.facts import WORKLOADS
 from planner.planning.plan import Plan
+from planner.planning.recommend import parameter_counts
 from planner.planning.why_not import why_not
 from planner.units import GIB
 from tests.planning.machines import mac, plan, rtx4090, two_nodes
@@ -23,6 +25,30 @@ def catalog() -> Catalog:
 
 def rules(found: Plan) -> set[str]:
     return {warning.rule_id for warning in found.warnings}
+
+
+@pytest.mark.parametrize("workload", ["chat", "team", "code", "reasoning", "agent"])
+def test_a_slow_machine_gets_a_model_of_use_though_a_weaker_one_would_be_faster(
+    catalog: Catalog, workload: str
+) -> None:
+    slow = what_if(catalog, cores=4, ram="24GiB", ram_bandwidth="30GB/s")
+    asked = catalog.workload(workload)
+    chosen = plan(catalog, slow, workload).plan.services[0].model
+    ability = abilities(catalog, parameter_counts, asked)[chosen]
+    assert ability.doublings >= (catalog.axes[asked.axis].useful_from or 0.0)
+
+
+def test_a_model_too_weak_to_be_of_use_is_told_so(catalog: Catalog) -> None:
+    slow = what_if(catalog, cores=4, ram="24GiB", ram_bandwidth="30GB/s")
+    loser = why_not(slow, catalog, catalog.workload("agent"), "granite-4.0-350m")[0]
+    assert loser.reason_id == "rank.usefulness"
+    assert "too weak to be of use" in loser.text
+
+
+def test_where_only_a_weak_model_fits_the_plan_says_so(catalog: Catalog) -> None:
+    tiny = what_if(catalog, cores=2, ram="2.2GiB", ram_bandwidth="10GB/s")
+    found = plan(catalog, tiny, "chat", family="granite-4.0").plan
+    assert any("too weak to be of much use" in reason.text for reason in found.reasons)
 
 
 def test_a_large_moe_keeps_its_experts_in_ram_and_has_a_speed(catalog: Catalog) -> None:

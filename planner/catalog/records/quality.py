@@ -29,6 +29,7 @@ class QuantEffect(Record):
 class Axis(Record, kw_only=True):
     """One kind of ability. `scores` published scores speak of it directly, `general_scores` of all axes alike.
     Models between the same two `band_edges` count as equally able; `band_width` is the median uncertainty.
+    `useful_from`: models judged below it are of little use for the axis; None = no such line is known.
     `tag`: the tag of models made for the axis."""
 
     id: str
@@ -40,6 +41,7 @@ class Axis(Record, kw_only=True):
     band_edges: tuple[float, ...]
     prior: AbilityPrior
     quant: QuantEffect
+    useful_from: float | None = None
     tag: str | None = None
 
 
