@@ -41,7 +41,7 @@ def test_a_slow_machine_gets_a_model_of_use_though_a_weaker_one_would_be_faster(
 def test_a_model_too_weak_to_be_of_use_is_told_so(catalog: Catalog) -> None:
     slow = what_if(catalog, cores=4, ram="24GiB", ram_bandwidth="30GB/s")
     loser = why_not(slow, catalog, catalog.workload("agent"), "granite-4.0-350m")[0]
-    assert loser.reason_id == "rank.usefulness"
+    assert loser.reason_id == "usefulness"
     assert "too weak to be of use" in loser.text
 
 
