@@ -279,9 +279,14 @@ def render(plan: Plan, target: str, *, catalog: Catalog | None = None, **options
 
 
 def doctor(
-    paths: Iterable[str | Path] = (), *, hardware: Hardware | None = None, catalog: Catalog | None = None
+    paths: Iterable[str | Path] = (),
+    *,
+    hardware: Hardware | None = None,
+    catalog: Catalog | None = None,
+    users: int | None = None,
 ) -> tuple[Finding, ...]:
-    """What will go wrong in files that start servers, or, without paths, on `hardware` itself. Raises UsageError."""
+    """What will go wrong in files that start servers, or, without paths, on `hardware` itself. `users`: how many will
+    send requests at once. Raises UsageError."""
     from planner.doctor import diagnose
 
-    return diagnose(paths, catalog or load_catalog(), hardware)
+    return diagnose(paths, catalog or load_catalog(), hardware, users=users)

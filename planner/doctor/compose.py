@@ -8,7 +8,7 @@ from typing import Any
 
 from planner.doctor.programs import own_words
 from planner.doctor.records import Document, Finding, Port, Served
-from planner.doctor.values import items, mapping, shell_split
+from planner.doctor.values import items, limit_bytes, lock_limit_bytes, mapping, shell_split
 
 _VARIABLE = re.compile(r"\$\$|\$\{(\w+)(?::?[-+?=]([^}]*))?\}|\$(\w+)")
 
@@ -41,6 +41,7 @@ def _service(path: str, name: str, service: dict[str, Any], secret_files: dict[s
     server, argv = own_words(image, entrypoint, command)
     deploy = mapping(service.get("deploy"))
     resources = mapping(deploy.get("resources"))
+    limit = service.get("mem_limit") or mapping(resources.get("limits")).get("memory")
     return Served(
         kind="compose",
         place=f"{path}: services.{name}",
@@ -53,7 +54,9 @@ def _service(path: str, name: str, service: dict[str, Any], secret_files: dict[s
         health=_health(service.get("healthcheck")),
         waits_for=_waits_for(service.get("depends_on")),
         restart=_text(service.get("restart")) or _text(mapping(deploy.get("restart_policy")).get("condition")),
-        memory_limited=bool(service.get("mem_limit") or mapping(resources.get("limits")).get("memory")),
+        memory_limited=bool(limit),
+        memory_limit_bytes=limit_bytes(_text(limit)),
+        lock_limit_bytes=lock_limit_bytes(_memlock(service)),
         numa_bound=bool(service.get("cgroup_parent") or service.get("cpuset")) or "numactl" in " ".join(entrypoint),
         privileged=service.get("privileged") is True,
         host_network=service.get("network_mode") == "host",
@@ -62,6 +65,11 @@ def _service(path: str, name: str, service: dict[str, Any], secret_files: dict[s
         needed_files=(*_needed_files(service), *(secret_files[s] for s in _secrets(service) if s in secret_files)),
         is_job=bool(service.get("profiles")),
     )
+
+
+def _memlock(service: dict[str, Any]) -> object:
+    stated = mapping(service.get("ulimits")).get("memlock")
+    return stated.get("soft") if isinstance(stated, dict) else stated
 
 
 def _text(value: object) -> str | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+import msgspec
 
 from planner.catalog.yaml_file import parse_foreign_yaml
 from planner.doctor.compose import read_compose
@@ -100,6 +103,31 @@ def _from_yaml(path: Path, text: str) -> Document | None:
     if isinstance(first, dict) and isinstance(first.get("services"), dict):
         return read_compose(shown, first)
     return read_localai(shown, first, text)
+
+
+class _Rendered(msgspec.Struct):
+    """A file of a manifest, as far as it matters here."""
+
+    path: str
+    sha256: str
+
+
+class _Manifest(msgspec.Struct):
+    files: tuple[_Rendered, ...]
+
+
+def as_rendered(path: Path) -> bool:
+    """Whether the file still is what a manifest of planner beside it, or above it, says."""
+    for folder in list(path.parents)[:3]:
+        for manifest in sorted(folder.glob("planner-manifest.*.json")):
+            try:
+                files = msgspec.json.decode(manifest.read_bytes(), type=_Manifest).files
+            except (OSError, msgspec.MsgspecError):
+                continue
+            stated = {file.path: file.sha256 for file in files}.get(path.relative_to(folder).as_posix())
+            if stated is not None:
+                return stated == hashlib.sha256(path.read_bytes()).hexdigest()
+    return False
 
 
 def missing_files(patient: Patient) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from planner.doctor.kubernetes_faults import manifest_findings
 from planner.doctor.kubernetes_parts import TEMPLATED, kind_of, labels_of, place_of, pod_of, selects
 from planner.doctor.programs import own_words
 from planner.doctor.records import Document, Port, Served
-from planner.doctor.values import items, mapping
+from planner.doctor.values import items, limit_bytes, mapping
 
 
 def is_manifest(content: object) -> bool:
@@ -82,6 +82,8 @@ def _container(
         ports=(*open_ports, *(_host_port(port) for port in ports if "hostPort" in port)),
         health=("probe",) if probe else None,
         memory_limited="memory" in limits,
+        memory_limit_bytes=limit_bytes(limits.get("memory"), decimal=True),
+        devices=tuple(f"count {count}" for name, count in limits.items() if "gpu" in name),
         privileged=mapping(container.get("securityContext")).get("privileged") is True,
         host_network=pod.get("hostNetwork") is True,
         is_job=is_job,

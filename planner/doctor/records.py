@@ -43,7 +43,8 @@ class Served(Record):
     """One program that a file starts. `argv` begins with the server's program (empty when it is none that is known);
     `server` is its id in the catalog. `health`: the words of its health check, None without one; `waits_for`: what it
     depends on and under which condition; `needed_files`: what must lie beside its file; `devices`: which GPUs it
-    reserves, as written; `config`: the text of a configuration file; `is_job`: runs once and ends."""
+    reserves, as written; `config`: the text of a configuration file; `is_job`: runs once and ends; `memory_limit_bytes`
+    and `lock_limit_bytes`: None where the file states none that can be read."""
 
     kind: FileKind
     place: str
@@ -57,6 +58,8 @@ class Served(Record):
     waits_for: dict[str, str] = {}
     restart: str | None = None
     memory_limited: bool = True
+    memory_limit_bytes: int | None = None
+    lock_limit_bytes: int | None = None
     numa_bound: bool = False
     privileged: bool = False
     host_network: bool = False

@@ -58,16 +58,11 @@ def open_ports(patient: Patient) -> Iterator[Finding]:
 
 
 def port_range(patient: Patient) -> Iterator[Finding]:
-    """Published ports are numbers up to 65535, and no two programs publish the same one."""
-    others = [one for one in patient.document.served if one is not patient.served]
-    taken = {(port.published, port.host_ip) for one in others for port in one.ports}
+    """Published ports are numbers up to 65535."""
     for port in patient.served.ports:
         if port.published.isdigit() and int(port.published) > HIGHEST_PORT:
             text = f"port {port.published} does not exist"
             yield patient.finding("port-range", "error", text, f"use one up to {HIGHEST_PORT}", "ports")
-        if (port.published, port.host_ip) in taken:
-            text = f"port {port.published} is published by another service too"
-            yield patient.finding("port-taken", "error", text, "give each service a port of its own", "ports")
 
 
 def health_check(patient: Patient) -> Iterator[Finding]:
@@ -135,33 +130,3 @@ def rights(patient: Patient) -> Iterator[Finding]:
     if patient.served.host_network:
         text = "shares the host's network: every port it opens is open on the machine"
         yield patient.finding("host-network", "warning", text, "publish one port on loopback", "network")
-
-
-def gpu_shared(patient: Patient) -> Iterator[Finding]:
-    """Two servers on one GPU: each plans with memory that the other takes."""
-    own = set(patient.served.devices)
-    if patient.served.server is None or not own or patient.served.is_job:
-        return
-    everything = {"count all", "count -1"}
-    for other in patient.document.served:
-        if other is patient.served or other.server is None or other.name > patient.served.name or not other.devices:
-            continue
-        shared = own & set(other.devices) - {"count 1"}
-        if shared or own & everything or set(other.devices) & everything:
-            text = f"reserves the GPUs that {other.name} reserves"
-            fix = "give each its device_ids, or one of them a memory share that leaves room for the other"
-            yield patient.finding("gpu-shared", "warning", text, fix, "deploy")
-
-
-def numa_unbound(patient: Patient) -> Iterator[Finding]:
-    """On a machine with several NUMA nodes, memory that nobody places is read from the far node half of the time."""
-    hardware, served = patient.hardware, patient.served
-    nodes = [node for node in hardware.numa_nodes if not node.memory_only] if hardware else []
-    if len(nodes) < 2 or served.server is None or served.numa_bound or served.kind in {"kubernetes", "modelfile"}:
-        return
-    words = " ".join(served.argv)
-    on_gpu = bool(served.devices) or served.server == "vllm" or "--n-gpu-layers all" in words or "-ngl 99" in words
-    if not on_gpu:
-        text = f"nothing binds it on a machine with {len(nodes)} NUMA nodes"
-        fix = "numactl --cpunodebind=0 --membind=0, or --interleave=all where the model exceeds one node"
-        yield patient.finding("numa-unbound", "warning", text, fix)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from planner.catalog.model_names import is_file_name
 from planner.catalog.records import Model, ServerFacts
+from planner.doctor.naming import REPOSITORY, STORED
 from planner.doctor.programs import flag_value
 from planner.doctor.records import Finding, Patient
+from planner.doctor.settings import settings_of
 from planner.errors import CatalogError, RenderError, near_misses
 from planner.servers.oracle import RemovedName, argv_problems, config_problems, variable_problems
 from planner.servers.records import ConfigFile
@@ -22,15 +23,10 @@ _PREFIXES = {
     "localai": ("LOCALAI_",),
     "mlx-lm": ("MLX_",),
 }
-_MODEL_FLAGS = {"vllm": ("--model",), "mlx-lm": ("--model",), "llama-server": ("-hf", "-hfr", "--hf-repo")}
 _KEY_FLAGS = ("--api-key", "--api-key-file", "--api-keys")
 _KEY_VARIABLES = ("API_KEY", "API_KEYS")
 # vLLM 0.33: request logging is off unless --enable-log-requests asks for it; the old flag parses as its negation.
 _POINTLESS = {"vllm": {"--disable-log-requests": "leave it out: requests are not logged unless asked for"}}
-_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
-# Quantizations that lie in a repository of their own; vLLM makes none of them while loading.
-_STORED = {"awq": "AWQ", "awq_marlin": "AWQ", "gptq": "GPTQ", "gptq_marlin": "GPTQ", "compressed-tensors": "W4A16"}
-_LEAST_SLOT_TOKENS = 4096
 _EVERY_INTERFACE = ("0.0.0.0", "::", "[::]")  # noqa: S104 - what is looked for, not what is bound
 
 
@@ -100,12 +96,10 @@ def known_model(patient: Patient) -> Iterator[Finding]:
 
 def repository_of(patient: Patient) -> str | None:
     """The Hugging Face repository that the server is told to load, None for files and other names."""
-    argv, server = patient.served.argv, patient.served.server or ""
-    name = flag_value(argv, *_MODEL_FLAGS.get(server, ()))
-    if name is None and server == "vllm" and argv[1:2] == ("serve",) and len(argv) > 2 and not argv[2].startswith("-"):
-        name = argv[2]
-    name = (name or "").partition(":")[0]
-    return name if _REPOSITORY.fullmatch(name) and not is_file_name(name) else None
+    if patient.served.config is not None:
+        return None
+    name = (settings_of(patient.served).model or "").partition(":")[0]
+    return name if REPOSITORY.fullmatch(name) and not is_file_name(name) else None
 
 
 def _model(patient: Patient, repository: str) -> Model | None:
@@ -127,9 +121,9 @@ def quantized_repository(patient: Patient) -> Iterator[Finding]:
     """A server loads AWQ or GPTQ from files made so; it does not quantize 16-bit weights on the way."""
     method = (flag_value(patient.served.argv, "--quantization", "-q") or "").casefold()
     repository = repository_of(patient)
-    if method not in _STORED or repository is None or patient.served.server != "vllm":
+    if method not in STORED or repository is None or patient.served.server != "vllm":
         return
-    kind = _STORED[method]
+    kind = STORED[method]
     if re.search(r"awq|gptq|w4a16|int4|4bit|quantized", repository, re.IGNORECASE):
         return
     model = _model(patient, repository)
@@ -140,34 +134,6 @@ def quantized_repository(patient: Patient) -> Iterator[Finding]:
     text = f"{repository} holds 16-bit weights; --quantization {method} needs a repository quantized with {kind}"
     fix = f"serve {stored}" if stored else f"serve a repository whose name ends in -{kind}, or leave the flag out"
     yield patient.finding("quantization-mismatch", "error", text, fix, "command")
-
-
-def shared_context(patient: Patient) -> Iterator[Finding]:
-    """llama-server divides its context over its slots."""
-    if patient.served.server != "llama-server" or "--kv-unified" in patient.served.argv:
-        return
-    context = flag_value(patient.served.argv, "-c", "--ctx-size") or ""
-    slots = flag_value(patient.served.argv, "-np", "--parallel") or ""
-    if context.isdigit() and slots.isdigit() and int(slots) > 1 and 0 < int(context) // int(slots) < _LEAST_SLOT_TOKENS:
-        each = int(context) // int(slots)
-        text = f"{slots} slots share {context} tokens: {each} each, the rest of a longer prompt is cut off"
-        yield patient.finding("slots-share-context", "warning", text, f"--ctx-size {8192 * int(slots)}", "command")
-
-
-def ollama_context(patient: Patient) -> Iterator[Finding]:
-    """Ollama's own context starts at 4096 tokens; longer prompts lose their beginning in silence."""
-    served = patient.served
-    if served.server != "ollama" or served.kind == "modelfile" or served.is_job:
-        return
-    if "OLLAMA_CONTEXT_LENGTH" not in served.environment and not _has_modelfile_context(patient.document.path):
-        text = "no context length is set: longer prompts lose their beginning without a message"
-        yield patient.finding("ollama-context", "warning", text, "OLLAMA_CONTEXT_LENGTH, or num_ctx in a Modelfile")
-
-
-def _has_modelfile_context(path: str) -> bool:
-    """Whether a Modelfile beside the file or below it sets `num_ctx`."""
-    files = Path(path).parent.rglob("*Modelfile")
-    return any("num_ctx" in file.read_text(encoding="utf-8", errors="replace") for file in files if file.is_file())
 
 
 def key_of(patient: Patient) -> str | None:

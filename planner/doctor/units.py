@@ -6,13 +6,13 @@ import json
 import re
 from collections.abc import Iterator
 
-from planner.doctor.programs import is_numa_bound, own_words, split_assignments
+from planner.doctor.programs import flag_value, is_numa_bound, own_words, split_assignments
 from planner.doctor.records import Document, Finding, Port, Served
-from planner.doctor.values import shell_split
+from planner.doctor.values import UNLIMITED_BYTES, limit_bytes, lock_limit_bytes, shell_split
 
 Settings = list[tuple[str, str, str]]
 # Words in front of a program that do not start it.
-_MENTIONS = frozenset({"command", "which", "type", "echo", "printf", "fail", "[", "[[", "if", "test"})
+_MENTIONS = frozenset({"export", "command", "which", "type", "echo", "printf", "fail", "[", "[[", "if", "test"})
 _CONTINUED = re.compile(r"\\\n\s*")
 # The targets that systemd.special names for services of users and machines.
 _TARGETS = frozenset(
@@ -82,6 +82,8 @@ def read_unit(path: str, text: str) -> Document:
                 environment=_assignments(_values(settings, "Environment")),
                 restart=_last(settings, "Restart"),
                 memory_limited=_last(settings, "MemoryMax") is not None,
+                memory_limit_bytes=limit_bytes(_last(settings, "MemoryMax")),
+                lock_limit_bytes=_unit_lock_limit(settings),
                 numa_bound=is_numa_bound(words) or policy is not None,
                 health=("ExecStartPost",) if _values(settings, "ExecStartPost") else None,
                 needed_files=tuple(f for f in _values(settings, "EnvironmentFile") if not f.startswith("-")),
@@ -89,6 +91,13 @@ def read_unit(path: str, text: str) -> Document:
         )
     findings = (*broken, *_wanted_by(path, settings), *_numa_specifiers(path, settings))
     return Document(path=path, kind="unit", served=served, findings=findings)
+
+
+def _unit_lock_limit(settings: Settings) -> int | None:
+    """As stated; root locks what it likes (CAP_IPC_LOCK, capabilities(7))."""
+    if _last(settings, "User") in {None, "root"} and _last(settings, "DynamicUser") not in {"yes", "true", "1"}:
+        return UNLIMITED_BYTES
+    return lock_limit_bytes(_last(settings, "LimitMEMLOCK"))
 
 
 def _numa_specifiers(path: str, settings: Settings) -> Iterator[Finding]:
@@ -139,6 +148,13 @@ def read_quadlet(path: str, text: str) -> Document:
         restart=_last(settings, "Restart"),
         memory_limited="--memory" in podman or _last(settings, "MemoryMax") is not None
         or _last(settings, "Memory") is not None,
+        memory_limit_bytes=limit_bytes(
+            flag_value(podman.split(), "--memory", "-m") or _last(settings, "Memory") or _last(settings, "MemoryMax")
+        ),
+        lock_limit_bytes=next(
+            (lock_limit_bytes(v.partition("=")[2]) for v in _values(settings, "Ulimit") if v.startswith("memlock=")),
+            None,
+        ),
         numa_bound="--cpuset-mems" in podman or is_numa_bound(entrypoint),
         privileged="--privileged" in podman,
         host_network=_last(settings, "Network") == "host",

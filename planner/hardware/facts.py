@@ -50,7 +50,8 @@ class Cache(Record):
 
 class Cpu(Record):
     """The processors. `cores` are physical, `threads` online logical CPUs, `usable_cpus` what affinity
-    and cpuset leave (`allowed_cpus` names them), `quota_cpus` the CPU-time limit of the container in CPUs."""
+    and cpuset leave (`allowed_cpus` names them), `quota_cpus` the CPU-time limit of the container in CPUs.
+    `governors` and `energy_preferences`: each that some CPU is set to; `frequency_driver`: who reads them."""
 
     model: str | None = None
     vendor: str | None = None
@@ -65,6 +66,9 @@ class Cpu(Record):
     isa: tuple[str, ...] = ()
     core_types: tuple[CoreType, ...] = ()
     caches: tuple[Cache, ...] = ()
+    governors: tuple[str, ...] = ()
+    energy_preferences: tuple[str, ...] = ()
+    frequency_driver: str | None = None
 
     @property
     def threads_per_core(self) -> float:
@@ -94,13 +98,16 @@ class NumaNode(Record):
 class Memory(Record):
     """System memory. `limit_bytes`: the container's limit; `bandwidth_single_bytes_per_s`: one thread's read rate;
     `theoretical_bytes_per_s`: channels x width x MT/s; `bandwidth_upper_bytes_per_s`: the sum of every core's best
-    chunk, which the measured total cannot exceed."""
+    chunk, which the measured total cannot exceed; `lock_limit_bytes`: what a process of this session may lock, all
+    memory where it is unlimited."""
 
     total_bytes: int | None = None
     available_bytes: int | None = None
     limit_bytes: int | None = None
     hugepages_bytes: int | None = None
     swap_total_bytes: int | None = None
+    swap_used_bytes: int | None = None
+    lock_limit_bytes: int | None = None
     type: str | None = None
     channels: int | None = None
     mt_per_s: int | None = None
@@ -171,7 +178,8 @@ class Disk(Record):
 
 
 class Os(Record):
-    """Operating system: `linux`, `macos`, `windows`; `release` is the kernel's, `wsl` 1 or 2."""
+    """Operating system: `linux`, `macos`, `windows`; `release` is the kernel's, `wsl` 1 or 2. `listening_ports`: TCP
+    ports that some program listens on; None where nobody could look."""
 
     name: str | None = None
     release: str | None = None
@@ -179,6 +187,7 @@ class Os(Record):
     page_bytes: int | None = None
     numa_balancing: bool | None = None
     transparent_hugepages: str | None = None
+    listening_ports: tuple[int, ...] | None = None
 
 
 class Calibration(Record, kw_only=True):

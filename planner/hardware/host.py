@@ -6,6 +6,7 @@ import os
 import platform
 import re
 from pathlib import Path
+from typing import Any
 
 from planner.hardware.capture_files import read_saved_live
 from planner.hardware.cpuinfo import CpuInfo
@@ -26,6 +27,12 @@ _CONTAINER_PATHS = (
 )  # fmt: skip
 
 
+_CPUFREQ = "sys/devices/system/cpu/cpufreq"
+# Sockets of this network namespace: slot, local address, remote address, state (networking/proc_net_tcp.rst).
+SOCKET_TABLES = ("proc/self/net/tcp", "proc/self/net/tcp6")
+LISTENING = re.compile(r"(?m)^\s*\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:0000 0A\b")
+
+
 def read_os(tree: Tree, architecture: str | None, findings: Findings) -> Os:
     """Linux release, WSL generation, page size and kernel settings that matter to a server."""
     version = tree.text("proc/version") or ""
@@ -41,11 +48,37 @@ def read_os(tree: Tree, architecture: str | None, findings: Findings) -> Os:
         page_bytes=_page_bytes(tree, architecture, findings),
         numa_balancing=None if balancing is None else balancing != 0,
         transparent_hugepages=pages[1] if pages else None,
+        listening_ports=_listening_ports(tree),
     )
+    if result.listening_ports:
+        findings.fact("os.listening_ports", "read", "/proc/self/net/tcp, /proc/self/net/tcp6")
     findings.cover("os", result, "read", "/proc/version, /proc/sys/kernel, /sys/kernel/mm")
     if result.wsl:
         findings.note("WSL: memory and CPUs are the virtual machine's (.wslconfig), half of the host's by default")
     return result
+
+
+def _listening_ports(tree: Tree) -> tuple[int, ...] | None:
+    """TCP ports in the state LISTEN (0A), as the kernel's tables name them in hexadecimal."""
+    tables = [tree.text(path) for path in SOCKET_TABLES]
+    if tables == [None, None]:
+        return None
+    found = (port for table in tables for port in LISTENING.findall(table or ""))
+    return tuple(sorted({int(port, 16) for port in found}))
+
+
+def read_frequency(tree: Tree) -> dict[str, Any]:
+    """Governors, energy preferences and the driver behind them, as fields of `Cpu`."""
+    policies = [f"{_CPUFREQ}/{name}" for name in tree.names(_CPUFREQ) if name.startswith("policy")]
+
+    def settings(file: str) -> tuple[str, ...]:
+        return tuple(sorted({text for policy in policies if (text := tree.text(f"{policy}/{file}"))}))
+
+    return {
+        "governors": settings("scaling_governor"),
+        "energy_preferences": settings("energy_performance_preference"),
+        "frequency_driver": next(iter(settings("scaling_driver")), None),
+    }
 
 
 def wsl_generation(version: str) -> int | None:

@@ -78,6 +78,7 @@ def _usable(tree: Tree, topology: cpu.Topology, limits: cgroup.Limits, findings:
         allowed_cpus=tuple(sorted(allowed)),
         quota_cpus=limits.quota_cpus,
         architecture=host.read_architecture(tree, topology.cpu.architecture, findings),
+        **host.read_frequency(tree),
     )
     findings.cover("cpu", result, "derived", "online CPUs less what cpuset and affinity take")
     return result

@@ -38,7 +38,11 @@ def read_memory(tree: Tree, limits: Limits, findings: Findings) -> Memory:
         limit_bytes=limit,
         hugepages_bytes=_hugepages(tree, info),
         swap_total_bytes=info.get("SwapTotal"),
+        swap_used_bytes=_swap_used(info),
+        lock_limit_bytes=_lock_limit(tree, total),
     )
+    if memory.lock_limit_bytes is not None:
+        findings.fact("memory.lock_limit_bytes", "read", "/proc/self/limits")
     if limit is not None and memory.available_bytes is not None:
         findings.fact("memory.available_bytes", "derived", "MemAvailable, or the limit less what the group holds")
     elif "MemAvailable" not in info and memory.available_bytes is not None:
@@ -48,6 +52,20 @@ def read_memory(tree: Tree, limits: Limits, findings: Findings) -> Memory:
         findings.note(f"{format_gib(memory.hugepages_bytes)} are reserved as huge pages and not usable by servers")
     findings.cover("memory", memory, "read", "/proc/meminfo")
     return memory
+
+
+def _swap_used(info: dict[str, int]) -> int | None:
+    if "SwapTotal" not in info or "SwapFree" not in info:
+        return None
+    return max(0, info["SwapTotal"] - info["SwapFree"])
+
+
+def _lock_limit(tree: Tree, total: int | None) -> int | None:
+    """The soft limit of locked memory, in bytes; all memory where there is none."""
+    match = re.search(r"^Max locked memory\s+(unlimited|\d{1,20})\s", tree.text("proc/self/limits") or "", re.MULTILINE)
+    if match is None:
+        return None
+    return total if match[1] == "unlimited" else min(int(match[1]), MOST_MEMORY_BYTES)
 
 
 def _state(tree: Tree) -> FactState:

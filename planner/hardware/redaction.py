@@ -1,4 +1,4 @@
-"""What a capture must not tell: serial numbers, asset tags, board ids, and what a mount table or a process names."""
+"""What a capture must not tell: serial numbers, asset tags, board ids, and what mounts, sockets or a process name."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from planner.hardware.host import LISTENING, SOCKET_TABLES
 from planner.hardware.nvidia import Driver
 from planner.hardware.smbios import without_ids as modules_without_ids
 from planner.hardware.tree import Tree
@@ -36,6 +37,8 @@ def cleaned(files: Mapping[str, bytes], tree: Tree) -> dict[str, bytes]:
         elif wanted is not None:
             lines = content.splitlines(keepends=True)
             found[place] = b"".join(line for line in lines if any(word in line for word in wanted))
+        elif place in SOCKET_TABLES:
+            found[place] = _ports_only(content)
         elif place.startswith("sys/firmware/dmi/"):
             found[place] = modules_without_ids(content)
         elif place.startswith("usr/share/"):
@@ -43,6 +46,12 @@ def cleaned(files: Mapping[str, bytes], tree: Tree) -> dict[str, bytes]:
         else:
             found[place] = content
     return found
+
+
+def _ports_only(content: bytes) -> bytes:
+    """Of a table of sockets the ports that are listened on, without addresses."""
+    ports = sorted(set(LISTENING.findall(content.decode("ascii", "replace"))))
+    return b"sl\n" + b"".join(b"0: 00000000:%s 00000000:0000 0A\n" % port.encode() for port in ports)
 
 
 def _device_ids(tree: Tree) -> set[bytes]:

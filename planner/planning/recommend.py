@@ -15,7 +15,7 @@ from planner.planning.facts import Situation
 from planner.planning.losers import losers_of
 from planner.planning.machine import pool_plans, site_of
 from planner.planning.matrix import choose_row, validate_row
-from planner.planning.pitfalls import warnings_of
+from planner.planning.pitfalls.planned import warnings_of
 from planner.planning.plan import Answer, Plan, Rejected
 from planner.planning.rank import Candidate
 from planner.planning.reasons import alternatives_of, reasons_of
@@ -50,11 +50,12 @@ def recommend(hardware: Hardware, catalog: Catalog, workload: Workload, constrai
         pools=pool_plans(site, (one.candidate.footprint for one in services.chosen)),
         matrix_row=quote_row(main.question, main.candidate),
     )
+    router = router_of(plan.services)
     plan = replace(
         plan,
-        router=router_of(plan.services),
+        router=router,
         reasons=reasons_of(services, site, case.abilities.get(main.candidate.model.id), _runners(main)),
-        warnings=warnings_of(case, services, site),
+        warnings=warnings_of(case, services, site, plan.services, router),
         options=_options(constraints),
     )
     runners = alternatives_of(main.candidate, ranked, main.question.ranking, one_model=one_model)

@@ -154,16 +154,16 @@ def file_names(repo: str, model: Model, quant_id: str) -> tuple[str, ...]:
     if known:
         return known
     habits = publisher(repo)
-    stem = _stem(repo)
+    start = stem(repo)
     text = habits.sixteen_bit_text if quant_id == habits.sixteen_bit else quant_id
-    name = f"{stem}{habits.separator}{text}"
+    name = f"{start}{habits.separator}{text}"
     size = rough_bytes(model, quant_id)
     if size <= LARGEST_FILE_BYTES:
         return (f"{name}.gguf",)
     parts = math.ceil(size / habits.split_bytes)
     if habits.small_first_since and (model.released or "") >= habits.small_first_since:
         parts += 1
-    folder = "" if habits.folder is None else habits.folder.format(quant=text, stem=stem) + "/"
+    folder = "" if habits.folder is None else habits.folder.format(quant=text, stem=start) + "/"
     return tuple(f"{folder}{name}-{part:05d}-of-{parts:05d}.gguf" for part in range(1, parts + 1))
 
 
@@ -172,17 +172,18 @@ def projector_file(repo: str, model: Model) -> str | None:
     and for families that llama.cpp shows no images to."""
     if "image" not in model.modalities or model.family not in SEEING_FAMILIES:
         return None
-    owner, stem = repo.partition("/")[0], _stem(repo)
+    owner, start = repo.partition("/")[0], stem(repo)
     names = {
         "unsloth": "mmproj-F16.gguf",
-        "bartowski": f"mmproj-{stem}-f16.gguf",
-        "ggml-org": f"mmproj-{stem}-f16.gguf",
-        "mradermacher": f"{stem}.mmproj-f16.gguf",
+        "bartowski": f"mmproj-{start}-f16.gguf",
+        "ggml-org": f"mmproj-{start}-f16.gguf",
+        "mradermacher": f"{start}.mmproj-f16.gguf",
     }
     return names.get(owner)
 
 
-def _stem(repo: str) -> str:
+def stem(repo: str) -> str:
+    """The name that the files of a GGUF repository begin with."""
     name = repo.rpartition("/")[2]
     for ending in ("-i1-GGUF", "-GGUF", "-gguf"):
         name = name.removesuffix(ending)

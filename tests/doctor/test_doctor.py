@@ -10,15 +10,16 @@ from hypothesis import given, settings, strategies as st
 
 from planner.catalog.catalog import Catalog
 from planner.catalog.load import load_catalog
-from planner.doctor import RULES, diagnose
+from planner.doctor import diagnose, findings_of, host_findings
 from planner.doctor.compose import read_compose
-from planner.doctor.host import host_findings
 from planner.doctor.programs import PROGRAMS
-from planner.doctor.records import Finding
+from planner.doctor.records import Document, Finding, Served
 from planner.doctor.units import read_quadlet, read_script, read_unit
 from planner.errors import UsageError
 from planner.hardware.facts import Disk, Gpu, Hardware, Link, Memory, NumaNode, Os
+from planner.hardware.files import load_hardware
 from planner.hardware.what_if import what_if
+from planner.planning.pitfalls.register import PITFALLS
 
 ROOT = Path(__file__).parents[2]
 SEED = Path(__file__).parent / "stacks" / "seed.compose.yaml"
@@ -218,6 +219,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
+HARDWARE = load_hardware(ROOT / "examples" / "2x-rtx-3090" / "hardware.json")
 KEYS = st.sampled_from(
     ["image", "command", "entrypoint", "environment", "ports", "healthcheck", "depends_on", "deploy", "volumes",
      "restart", "runtime", "env_file", "gpus", "profiles"]
@@ -227,20 +229,35 @@ KEYS = st.sampled_from(
 @settings(max_examples=150, deadline=None)
 @given(service=st.dictionaries(KEYS, VALUES))
 def test_no_shape_of_a_compose_file_ends_the_doctor(catalog: Catalog, service: dict[str, object]) -> None:
-    from planner.doctor.records import Patient
-
     document = read_compose("compose.yaml", {"services": {"a": service}})
-    for served in document.served:
-        for rule in RULES:
-            list(rule(Patient(served, document, catalog, None)))
+    for machine in (None, HARDWARE):
+        findings_of([document], catalog, machine, users=2)
 
 
 @settings(max_examples=150, deadline=None)
 @given(text=st.text(max_size=200))
-def test_no_text_ends_the_readers(text: str) -> None:
+def test_no_text_ends_the_doctor(catalog: Catalog, text: str) -> None:
     for read in (read_unit, read_quadlet, read_script):
-        read("file", text)
-        read("file", f"ExecStart=llama-server {text}")
+        for written in (text, f"ExecStart=llama-server {text}"):
+            findings_of([read("file", written)], catalog, HARDWARE, users=2)
+
+
+FLAGS = [
+    "--model", "-m", "-hf", "-c", "-np", "-ngl", "-ncmoe", "-ctk", "--temp", "--seed", "--port", "--max-model-len",
+    "--tensor-parallel-size", "--max-num-seqs", "--gpu-memory-utilization", "--quantization", "--kv-cache-dtype",
+    "--override-generation-config",
+]  # fmt: skip
+MODELS = ["/m/Qwen3-14B-Q4_K_M.gguf", "/m/Qwen3-30B-A3B-Q8_0.gguf", "Qwen/Qwen3-14B-AWQ", "Qwen/Qwen3-30B-A3B"]
+VALUE = st.sampled_from(["0", "-1", "8", "99999999", "32k", "", "x", "1e999", "$A", *MODELS]) | st.text(max_size=6)
+WORDS = st.lists(st.tuples(st.sampled_from(FLAGS), VALUE), max_size=6)
+
+
+@settings(max_examples=200, deadline=None)
+@given(words=WORDS, server=st.sampled_from(["llama-server", "vllm", "mlx-lm", "localai"]))
+def test_no_words_end_the_doctor(catalog: Catalog, words: list[tuple[str, str]], server: str) -> None:
+    argv = (server, "--model", "/m/Qwen3-14B-Q4_K_M.gguf", *(word for pair in words for word in pair))
+    served = Served(kind="unit", place="a", name="a", server=server, argv=argv)
+    findings_of([Document(path="a", kind="unit", served=(served,))], catalog, HARDWARE, users=2)
 
 
 def test_a_manifest_whose_parts_do_not_meet_is_found(catalog: Catalog, tmp_path: Path) -> None:
@@ -265,12 +282,30 @@ def test_a_secret_file_that_is_missing_is_found(catalog: Catalog, tmp_path: Path
     assert of_text(tmp_path, catalog, text) == ()
 
 
-def test_every_rule_is_documented() -> None:
+def documented(section: str) -> list[tuple[str, ...]]:
+    """The rows of the table below a heading of docs/doctor.md, cell by cell."""
+    text = (ROOT / "docs" / "doctor.md").read_text().partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    rows = [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in text.splitlines() if "|" in line]
+    return rows[2:]
+
+
+def test_every_rule_of_files_is_documented_and_every_documented_rule_exists() -> None:
     code = "".join(path.read_text() for path in (ROOT / "planner" / "doctor").glob("*.py"))
-    named = set(re.findall(r'finding\(\s*"([a-z-]+)"', code)) | set(re.findall(r'rule_id="([a-z-]+)"', code))
-    assert len(named) >= 35
-    document = (ROOT / "docs" / "doctor.md").read_text()
-    assert {rule for rule in named if f"`{rule}`" not in document} == set()
+    named = set(re.findall(r'"([a-z]+(?:-[a-z]+)+)",\s*"(?:error|warning|note)"', code))
+    named |= set(re.findall(r'(?:rule_id=|finding\(\s*|_broken\([^"]*)"([a-z]+(?:-[a-z]+)+)"', code))
+    rules = {rule for row in documented("Files") for rule in re.findall(r"`([a-z-]+)`", row[0])}
+    assert len(named) >= 24
+    assert named <= rules
+    assert {rule for rule in rules if f'"{rule}"' not in code} <= {
+        f"{kind}-{fault}" for kind in ("flag", "variable", "key") for fault in ("unknown", "removed")
+    }
+
+
+def test_the_table_of_pitfalls_is_the_register() -> None:
+    assert documented("Pitfalls of plans, files and machines") == [
+        (f"`{pitfall.id}`", ", ".join(pitfall.severities), ", ".join(pitfall.sides), pitfall.wrong)
+        for pitfall in PITFALLS
+    ]
 
 
 def test_the_programs_it_knows_are_those_of_the_catalog() -> None:

@@ -1,13 +1,21 @@
-"""Pitfalls: each warning appears where its cause is, names its fix, and nowhere else."""
+"""Pitfalls of plans: each warning appears where its cause is, names its fix, and nowhere else."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from planner.catalog.catalog import Catalog
 from planner.catalog.load import load_catalog
+from planner.catalog.records import Sampling
+from planner.hardware.facts import Cpu, Disk, Hardware, Link, Os
 from planner.hardware.what_if import what_if
+from planner.planning.pitfalls import fix_of, look
+from planner.planning.pitfalls.register import PITFALLS
+from planner.planning.pitfalls.scene import Need, Scene, Setup
 from planner.planning.plan import Plan, Warning as Pitfall
 from planner.units import GIB
 from tests.planning.machines import mac, plan, rtx4090, two_nodes
@@ -127,3 +135,161 @@ def test_unknown_bandwidth_is_an_unknown_speed(catalog: Catalog) -> None:
 def test_rows_advice_stands_beside_long_contexts(catalog: Catalog) -> None:
     assert warned(plan(catalog, mac(catalog), context="128k").plan, "long-context") is not None
     assert warned(plan(catalog, two_nodes(catalog)).plan, "long-context") is None
+
+
+Build = Callable[[Catalog], Hardware]
+
+
+def in_ram(catalog: Catalog, nodes: int = 1, **known: Any) -> Hardware:
+    return what_if(catalog, cores=16, ram="64GiB", ram_bandwidth="80GB/s", numa_nodes=nodes, **known)
+
+
+def swapping(catalog: Catalog) -> Hardware:
+    machine = in_ram(catalog)
+    return replace(machine, memory=replace(machine.memory, swap_total_bytes=8 * GIB, swap_used_bytes=2 * GIB))
+
+
+def on_risers(catalog: Catalog) -> Hardware:
+    machine = what_if(catalog, gpus=["RTX 3090:2"], ram="64GiB", ram_bandwidth="80GB/s", cores=16)
+    gpus = tuple(replace(gpu, link=Link(generation=3, width=1)) for gpu in machine.gpus)
+    return replace(machine, gpus=gpus)
+
+
+def with_display(catalog: Catalog) -> Hardware:
+    machine = rtx4090(catalog)
+    return replace(machine, gpus=(replace(machine.gpus[0], display=True),))
+
+
+def saving_power(catalog: Catalog) -> Hardware:
+    return replace(in_ram(catalog), cpu=Cpu(cores=16, governors=("powersave",), frequency_driver="acpi-cpufreq"))
+
+
+def listening(catalog: Catalog) -> Hardware:
+    return replace(rtx4090(catalog), os=Os(name="linux", listening_ports=(8000, 8080)))
+
+
+def moving_pages(catalog: Catalog) -> Hardware:
+    return replace(in_ram(catalog, 2), os=Os(name="linux", numa_balancing=True))
+
+
+def small_pages(catalog: Catalog) -> Hardware:
+    return replace(in_ram(catalog), os=Os(name="linux", transparent_hugepages="never"))
+
+
+def little_disk(catalog: Catalog) -> Hardware:
+    return replace(rtx4090(catalog), disk=Disk(free_bytes=2 * GIB))
+
+
+def of_unknown_cores(catalog: Catalog) -> Hardware:
+    return replace(in_ram(catalog), cpu=Cpu())
+
+
+def with_display_beside(catalog: Catalog) -> Hardware:
+    machine = what_if(catalog, gpus=["RTX 4090", "RTX 3060 12GB"], ram="64GiB", ram_bandwidth="80GB/s", cores=16)
+    return replace(machine, gpus=(machine.gpus[0], replace(machine.gpus[1], display=True)))
+
+
+SMALL = {"model": "qwen3-14b", "quant": "Q4_K_M", "server": "llama-server"}
+# Where it fires, and what is changed so that it does not.
+PLANNED: dict[str, tuple[Build, dict[str, Any], Build, dict[str, Any]]] = {
+    "assumed-cpu": (of_unknown_cores, SMALL, in_ram, SMALL),
+    "slow-cpu-prefill": (in_ram, {"workload": "long-context"}, mac, {"workload": "long-context"}),
+    "image-on-cpu": (in_ram, {"workload": "multimodal"}, rtx4090, {}),
+    "swap-in-use": (swapping, SMALL, in_ram, SMALL),
+    "disk-full": (little_disk, SMALL, rtx4090, SMALL),
+    "port-taken": (listening, SMALL, rtx4090, SMALL),
+    "numa-unbound": (two_nodes, {"workload": "multimodal"}, two_nodes, {}),
+    "numa-interleaved": (
+        two_nodes, {"model": "qwen3-235b-a22b", "quant": "Q8_0", "server": "llama-server", "context": "128k"},
+        two_nodes, SMALL,
+    ),
+    "numa-balancing": (moving_pages, SMALL, in_ram, SMALL),
+    "power-saving": (saving_power, SMALL, in_ram, SMALL),
+    "narrow-link": (
+        on_risers, {"model": "qwen3-32b", "quant": "AWQ", "server": "vllm"}, on_risers, SMALL,
+    ),
+    "sampling-batch": (
+        rtx4090, {**SMALL, "deterministic": True, "users": 4}, rtx4090, {**SMALL, "deterministic": True},
+    ),
+    "sixteen-bit": (mac, {"model": "qwen3-14b", "quant": "F16"}, mac, {"model": "qwen3-14b", "quant": "Q8_0"}),
+    "gated-model": (rtx4090, {"model": "gemma-3-12b-it"}, rtx4090, {"model": "gemma-4-26b-a4b-it"}),
+    "gpu-display": (with_display, SMALL, with_display_beside, SMALL),
+    "huge-pages": (small_pages, SMALL, rtx4090, SMALL),
+}  # fmt: skip
+
+# Fired by the tests above.
+ABOVE = {
+    "assumed-bandwidth", "target-missed", "over-quantized-reasoning", "context-beyond-native", "thinking-deterministic",
+    "thinking-off", "less-free-now", "swap", "container-limit", "license-non-commercial", "speed-unknown",
+    "long-context",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", PLANNED)
+def test_a_pitfall_is_in_the_plan_where_its_cause_is(catalog: Catalog, rule: str) -> None:
+    machine, options, other, changed = PLANNED[rule]
+    warning = warned(plan(catalog, machine(catalog), **options).plan, rule)
+    assert warning is not None
+    assert warning.text
+    assert warning.fix
+    assert warned(plan(catalog, other(catalog), **changed).plan, rule) is None
+
+
+# What no plan of ours has: the search sees to it, and the checks look all the same.
+CARD = Need(
+    pool="gpu0", usable_bytes=24 * GIB, capacity_bytes=24 * GIB, weights_bytes=9 * GIB, request_bytes=10 * GIB,
+    full_bytes=20 * GIB,
+)  # fmt: skip
+ONE = Setup("one", server="llama-server", slots=4, needs=(CARD,), devices=frozenset({"0"}), context_tokens=8192)
+
+
+def with_need(**changed: int) -> tuple[Setup, ...]:
+    return (ONE._replace(needs=(CARD._replace(**changed),)),)
+
+
+RULED_OUT = {
+    "weights-over-memory": with_need(weights_bytes=30 * GIB, request_bytes=31 * GIB, full_bytes=40 * GIB),
+    "moe-by-active": with_need(
+        weights_bytes=30 * GIB, request_bytes=31 * GIB, full_bytes=40 * GIB, active_weights_bytes=3 * GIB
+    ),
+    "context-over-memory": with_need(request_bytes=25 * GIB, full_bytes=25 * GIB),
+    "kv-unbudgeted": with_need(full_bytes=25 * GIB),
+    "gpu-shared": (ONE, ONE._replace(name="two")),
+    "single-slot": (ONE._replace(slots=1),),
+    "sampling-vendor": (),
+    "thin-data": (),
+}  # fmt: skip
+
+
+def signs(catalog: Catalog, rule: str) -> tuple[Setup, ...]:
+    """The setups on which a pitfall that plans cannot have fires."""
+    if RULED_OUT[rule]:
+        return RULED_OUT[rule]
+    if rule == "sampling-vendor":
+        return (ONE._replace(model=catalog.model("qwen3-14b"), sampling=Sampling(temperature=1.5)),)
+    speed = plan(catalog, rtx4090(catalog), **SMALL).plan.services[0].speed
+    assert speed.decode_tokens_per_s is not None
+    wide = replace(speed.decode_tokens_per_s, low=speed.decode_tokens_per_s.high / 4)
+    return (ONE._replace(speed=replace(speed, decode_tokens_per_s=wide)),)
+
+
+@pytest.mark.parametrize("rule", RULED_OUT)
+def test_what_the_search_rules_out_would_be_told(catalog: Catalog, rule: str) -> None:
+    found = {
+        pitfall.id: fix_of(pitfall, sign) for pitfall, sign in look(Scene(setups=signs(catalog, rule), users=4), "plan")
+    }
+    assert set(found) == {rule}
+    assert found[rule]
+    assert list(look(Scene(setups=(ONE,), users=4), "plan")) == []
+
+
+def test_every_pitfall_of_plans_has_a_case() -> None:
+    assert {*ABOVE, *PLANNED, *RULED_OUT} == {pitfall.id for pitfall in PITFALLS if "plan" in pitfall.sides}
+    assert len({pitfall.id for pitfall in PITFALLS}) == len(PITFALLS)
+
+
+@pytest.mark.parametrize("machine", [rtx4090, two_nodes, mac, on_risers], ids=lambda build: build.__name__)
+def test_no_plan_has_an_error_or_what_the_search_rules_out(catalog: Catalog, machine: Build) -> None:
+    for workload in catalog.workloads:
+        warnings = plan(catalog, machine(catalog), workload).plan.warnings
+        assert [warning for warning in warnings if warning.severity == "error" or warning.rule_id in RULED_OUT] == []

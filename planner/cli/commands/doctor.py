@@ -20,6 +20,7 @@ def doctor(
     hardware: Annotated[
         Path | None, typer.Option(help="The machine they are for, saved by `planner probe --save`.")
     ] = None,
+    users: Annotated[int | None, typer.Option(help="How many will send requests at once.", min=1)] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 5 for any finding, not only errors.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
@@ -28,7 +29,7 @@ def doctor(
 
     catalog = load_catalog()
     machine = MachineOptions(hardware=hardware).resolve(catalog) if hardware or not paths else None
-    findings = diagnose(paths or (), hardware=machine, catalog=catalog)
+    findings = diagnose(paths or (), hardware=machine, catalog=catalog, users=users)
     if json:
         import msgspec
 

@@ -1,32 +1,26 @@
-"""What will bite: checks over a finished decision, each with a rule id, and the fix. Assumed facts come first."""
+"""What will bite: pure checks over a few facts of services and machine, the same for plans, files and hosts."""
 
 from __future__ import annotations
 
-from planner.planning.pitfalls import memory, models, speed
-from planner.planning.pitfalls.view import Check, View
-from planner.planning.placement import Site
-from planner.planning.plan import Warning as Pitfall
-from planner.planning.roles import Case, Services
+from collections.abc import Iterator
 
-CHECKS: tuple[Check, ...] = (
-    speed.assumed_bandwidth,
-    speed.assumed_cpu,
-    speed.targets_missed,
-    speed.slow_prefill,
-    speed.image_on_cpu,
-    memory.memory_now,
-    speed.numa_unbound,
-    models.over_quantized,
-    models.context_beyond_native,
-    models.thinking_deterministic,
-    models.licences,
-    speed.thin_data,
-    memory.container_limit,
-    models.long_context,
-)
+from planner.planning.pitfalls.register import PITFALLS
+from planner.planning.pitfalls.scene import Pitfall, Scene, Severity, Side, Sign
 
 
-def warnings_of(case: Case, services: Services, site: Site) -> tuple[Pitfall, ...]:
-    """All that applies, in the order of `CHECKS`, without repeats."""
-    view = View(case, services, site)
-    return tuple(dict.fromkeys(found for check in CHECKS for found in check(view)))
+def look(scene: Scene, side: Side) -> Iterator[tuple[Pitfall, Sign]]:
+    """Every pitfall of that side with what its check found, in the order of the register."""
+    for pitfall in PITFALLS:
+        if side in pitfall.sides:
+            for sign in pitfall.check(scene):
+                yield pitfall, sign
+
+
+def severity_of(pitfall: Pitfall, sign: Sign) -> Severity:
+    """The sign's own severity, else the usual one."""
+    return sign.severity or pitfall.severities[0]
+
+
+def fix_of(pitfall: Pitfall, sign: Sign) -> str | None:
+    """The sign's own fix, else the usual one."""
+    return sign.fix or pitfall.fix
