@@ -195,9 +195,18 @@ def language_question(role: Role, case: Case, site: Site) -> Question:
         capabilities=tuple(name for name in case.workload.capabilities if name not in {"embedding", "image"}),
         floor=_floor(case.constraints.min_quant or case.workload.quant_floor, case.catalog),
         constraints=case.constraints,
-        ranking=Ranking(row=case.row, targets=_targets(case), prefer=case.constraints.prefer, axis=case.axis),
+        ranking=Ranking(
+            row=_row_here(case.row, site), targets=_targets(case), prefer=case.constraints.prefer, axis=case.axis
+        ),
         abilities=case.abilities,
     )
+
+
+def _row_here(row: MatrixRow, site: Site) -> MatrixRow:
+    """The row without a device that this machine lacks: what nothing can satisfy tells no candidates apart."""
+    kinds = {pool.kind for pool in site.pools}
+    there = {"any": True, "cpu": site.has_ram, "unified": "unified" in kinds, "gpu": bool(kinds - {"ram"})}
+    return row if there[row.device] else replace(row, device="any")
 
 
 def _targets(case: Case) -> Targets:
