@@ -82,7 +82,7 @@ class Frontier:
             triple.ability,
             triple.quant,
             triple.server,
-            self._ceiling.decode_tokens_per_s(least),
+            self._ceiling.decode_tokens_per_s(least, shape, demand.users),
             self._ceiling.prefill_floor_s(shape, demand.prompt_tokens),
         )
         return bound_of(known, self._question.ranking)
