@@ -246,9 +246,14 @@ class Hardware(Record):
         return tuple(_within(node, allowed) for node in self.numa_nodes if node.allowed) or self.numa_nodes
 
     @property
+    def compute_nodes(self) -> tuple[NumaNode, ...]:
+        """The nodes of `plan_nodes` that have CPUs."""
+        return tuple(node for node in self.plan_nodes if not node.memory_only)
+
+    @property
     def ram_bandwidth_bytes_per_s(self) -> float | None:
         """Sum of the read bandwidths of the nodes in use, None when one of a CPU-bearing node is unknown."""
-        rates = [node.bandwidth_bytes_per_s for node in self.plan_nodes if not node.memory_only]
+        rates = [node.bandwidth_bytes_per_s for node in self.compute_nodes]
         known = [rate for rate in rates if rate is not None]
         return sum(known) if known and len(known) == len(rates) else None
 

@@ -13,7 +13,7 @@ from planner.hardware.facts import Hardware
 from planner.planning.constraints import Constraints
 from planner.planning.fit import Demand, Fitter
 from planner.planning.machine import site_of
-from planner.planning.placement import Attempt, Site, attempts, compute_nodes
+from planner.planning.placement import Attempt, Site, attempts
 from planner.planning.search import miss_text
 from planner.servers import SERVERS
 from planner.sizing.records import Footprint, Placement, PoolUse, Runtime
@@ -177,7 +177,7 @@ def _on_nodes(placement: Placement, numa: str | None, hardware: Hardware) -> Pla
     """The NUMA policy as asked; by default interleaved when several nodes have CPUs and RAM is used."""
     if numa is not None and numa not in {"bind", "interleave", "none"}:
         raise UsageError(f"numa {numa!r} is no policy", hint="bind, interleave or none")
-    nodes = compute_nodes(hardware)
+    nodes = hardware.compute_nodes
     uses_ram = placement.kind in {"cpu", "experts-in-ram", "split"}
     if len(nodes) < 2 or not uses_ram or numa == "none":
         return placement

@@ -121,7 +121,7 @@ def ram_known(situation: Situation) -> bool:
 
 def several_numa_nodes(situation: Situation) -> bool:
     """Two NUMA nodes or more have CPUs."""
-    return sum(1 for node in situation.hardware.plan_nodes if not node.memory_only) > 1
+    return len(situation.hardware.compute_nodes) > 1
 
 
 def several_roles(situation: Situation) -> bool:

@@ -17,13 +17,13 @@ _Entry = tuple[tuple[Value, ...], str, str, str, Triple | None]
 
 class Frontier:
     """A queue of models and triples. `losers`: refused so far. `too_large`: exceed all memory of the site together,
-    with the bytes that they need at the least."""
+    with the bytes that they need at the least. `memory_bytes`: what a plan may put into all pools."""
 
     def __init__(self, question: Question) -> None:
         self._question = question
         models, self.losers = list_models(question)
         self.too_large: list[tuple[float, Triple]] = []
-        self._memory_bytes = sum(question.site.available_bytes(pool) for pool in question.site.pools)
+        self.memory_bytes = sum(question.site.available_bytes(pool) for pool in question.site.pools)
         self._ceiling = Ceiling(question.site.hardware, question.site.pools)
         self._models = {model.id: model for model in models}
         self._tight: set[tuple[str, str, str]] = set()
@@ -66,7 +66,7 @@ class Frontier:
         """The triple itself when its bound still holds first place."""
         shape = expand(triple.model).shape
         least = least_bytes(shape, triple.quant)
-        if least.resident > self._memory_bytes:
+        if least.resident > self.memory_bytes:
             self.too_large.append((least.resident, triple))
             return None
         bound = self._tight_bound(triple, shape, least)

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
-from planner.hardware.facts import Gpu, Hardware, NumaNode
+from planner.hardware.facts import Gpu, Hardware
 from planner.sizing.records import Footprint, ModelShape, Placement, Pool, Record
 
 # The kinds of placement that each server can be told to use. Ollama splits by layers but has no documented way to keep
@@ -221,16 +221,11 @@ def _gpu_lacks(attempt: Attempt, site: Site) -> bool:
     return any(kinds[pool] == "gpu" for pool in attempt.missing)
 
 
-def compute_nodes(hardware: Hardware) -> tuple[NumaNode, ...]:
-    """NUMA nodes with CPUs that may be used."""
-    return tuple(node for node in hardware.plan_nodes if not node.memory_only)
-
-
 def _on_cpu(site: Site, attempt: Try, *, copies: bool) -> Iterator[Attempt]:
     """One server, bound or interleaved; and one copy per NUMA node where several users can share them."""
     for numa in _numa_ways((), site):
         yield attempt(numa.place(Placement(kind="cpu", text="on the CPU")))
-    nodes = compute_nodes(site.hardware)
+    nodes = site.hardware.compute_nodes
     if copies and len(nodes) > 1:
         ids = tuple(node.id for node in nodes)
         text = f"on the CPU, one copy bound to each of {len(ids)} NUMA nodes"
@@ -254,7 +249,7 @@ class NumaWay(NamedTuple):
 def _numa_ways(gpus: tuple[int, ...], site: Site) -> tuple[NumaWay, ...]:
     """Bound to one node, the GPU's own or else the one with the most memory, and interleaved over all: which of them is
     faster is for the estimate to say."""
-    nodes = compute_nodes(site.hardware)
+    nodes = site.hardware.compute_nodes
     if len(nodes) < 2:
         return (NumaWay(),)
     own = {site.hardware.gpus[index].numa_node for index in gpus}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from math import floor, log2
+from math import floor, inf, log2
 from typing import NamedTuple
 
 from planner.catalog.records import Axis, MatrixRow, Model, Quant, Workload
@@ -13,6 +13,9 @@ from planner.sizing.records import Footprint, Placement, Record
 from planner.speed.records import Speed
 
 Value = float | str
+
+# Comes before every value that a level of numbers can have.
+BEFORE_ALL = -inf
 
 # Abilities tie between two edges of the axis (catalog/axes.yaml: the median uncertainty apart). Who prefers speed or
 # headroom lets two such bands tie. A speed difference below a factor 1.4 is within the 80 % range of the estimate.
@@ -183,7 +186,7 @@ def _met(_: Known, __: Ranking) -> Value:
 
 def _any(_: Known, __: Ranking) -> Value:
     """Below every value that a level can have."""
-    return -1e9
+    return BEFORE_ALL
 
 
 # Before the targets: on a slow machine only a model too weak to be of use would meet them.
@@ -219,7 +222,7 @@ _WIDE_ABILITY = _ability_level("ability (wide)", WIDE_BANDS)
 _SPEED = Level(
     "speed",
     _speed_band,
-    lambda k, _: _rate_band(k.ceiling_tokens_per_s) if k.ceiling_tokens_per_s is not None else -1e9,
+    lambda k, _: _rate_band(k.ceiling_tokens_per_s) if k.ceiling_tokens_per_s is not None else BEFORE_ALL,
 )
 _HEADROOM = Level("headroom", _headroom_band, _any)
 _CONTEXT = Level("context", _context_band, _any)

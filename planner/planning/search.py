@@ -95,7 +95,7 @@ class _Leaders:
 def _judge_too_large(frontier: Frontier, question: Question, found: Found) -> None:
     """What exceeds all memory together. Without any candidate the nearest misses are sized exactly: the least of a
     triple lacks no more than the triple itself."""
-    memory_bytes = sum(question.site.available_bytes(pool) for pool in question.site.pools)
+    memory_bytes = frontier.memory_bytes
     for least, triple in sorted(frontier.too_large, key=lambda entry: (entry[0], entry[1].model.id)):
         nearest = min((attempt.missing_bytes for _, attempt in found.misses), default=None)
         if found.candidates or (nearest is not None and least - memory_bytes > nearest):

@@ -13,6 +13,7 @@ from planner.errors import RenderError
 from planner.planning.plan import Plan, Router
 from planner.rendering.bundle import RenderOptions
 from planner.servers.records import Launch, Service
+from planner.servers.requests import deterministic_fields, forgotten_fields
 
 # Service names become file, unit, network and container names: the narrowest of their rules (RFC 1123 labels).
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
@@ -34,11 +35,13 @@ FETCHES_AT_START = ("localai",)
 
 
 class Unit(msgspec.Struct, frozen=True, kw_only=True):
-    """One service with the way it starts and what is known of its image."""
+    """One service with the way it starts and what is known of its image. `profiles`: sampler settings as fields of a
+    request, by the intent of who asks; `planned` are those that the server does not keep by itself."""
 
     service: Service
     launch: Launch
     image: Image | None = None
+    profiles: dict[str, dict[str, object]] = {}
 
     @property
     def name(self) -> str:
@@ -141,8 +144,17 @@ def plan_units(plan: Plan, catalog: Catalog) -> tuple[Unit, ...]:
         facts = catalog.server(service.server)
         model, quant = catalog.model(service.model), _quant(catalog, service, facts)
         launch = SERVERS[service.server].launch(service, model, quant, plan.hardware, facts)
-        units.append(Unit(service=service, launch=launch, image=_image(facts, launch)))
+        profiles = _profiles(service, model, code=plan.workload.id == "code")
+        units.append(Unit(service=service, launch=launch, image=_image(facts, launch), profiles=profiles))
     return tuple(units)
+
+
+def _profiles(service: Service, model: Model, *, code: bool) -> dict[str, dict[str, object]]:
+    found = {
+        "planned": forgotten_fields(service.server, service.sampling),
+        "deterministic": deterministic_fields(service.server, model, code=code),
+    }
+    return {intent: fields for intent, fields in found.items() if fields}
 
 
 def _quant(catalog: Catalog, service: Service, facts: ServerFacts) -> Quant:

@@ -11,7 +11,7 @@ from planner.rendering.downloads import Download, downloads, local_files
 from planner.rendering.header import render_command
 from planner.rendering.kubernetes_pod import KEY_SECRET, object_name
 from planner.rendering.quoting import shell_word
-from planner.rendering.router import served_name
+from planner.rendering.router import class_caps, served_name
 from planner.rendering.templates import TemplateSet
 from planner.speed.records import Range
 from planner.units import format_gib, format_rate, format_tokens
@@ -171,6 +171,7 @@ def readme_text(
         "prepared": [u.name for u in deployment.units if u.launch.prepare],
         "endpoints": _endpoints(deployment),
         "router": deployment.router is not None,
+        "classes": class_caps(deployment),
         "batch": any(u.service.role == "batch" for u in deployment.units),
         "needs_key": _needs_key(deployment),
         "numa": _numa(deployment),

@@ -17,6 +17,7 @@ READ_S = 1800
 QUEUE_S = 120
 # Requests that may wait per slot before the next is refused with 429.
 QUEUE_PER_SLOT = 8
+_CLASSES = ("interactive", "batch")
 
 
 def served_name(unit: Unit) -> str:
@@ -44,7 +45,21 @@ def _backend(unit: Unit, instance: Instance, endpoint: RouterEndpoint, url: str,
         "slots": slots,
         "queue": slots * QUEUE_PER_SLOT,
         "priority_field": scheduled,
+        "profiles": unit.profiles,
     }
+
+
+def class_caps(deployment: Deployment) -> dict[str, dict[str, int]]:
+    """What a request of each class may ask: the context that its own servers give one user, and an answer that leaves
+    room for the workload's usual prompt (at most half of the context). Empty when no server writes text."""
+    writers = [u.service for u in deployment.units if u.service.role in _CLASSES]
+    caps = {}
+    for name in _CLASSES if writers else ():
+        own = [service.context for service in writers if service.role == name]
+        context = min(own or [service.context for service in writers])
+        prompt = min(deployment.plan.workload.prompt_tokens, context // 2)
+        caps[name] = {"context": context, "max_tokens": context - prompt}
+    return caps
 
 
 def router_config(deployment: Deployment, key_file: str, address: Callable[[Instance], str]) -> str:
@@ -64,6 +79,7 @@ def router_config(deployment: Deployment, key_file: str, address: Callable[[Inst
         "connect_s": CONNECT_S,
         "read_s": READ_S,
         "max_body_bytes": MAX_BODY_BYTES,
+        "classes": class_caps(deployment),
         "health": health,
         "backends": backends,
     }
@@ -71,9 +87,7 @@ def router_config(deployment: Deployment, key_file: str, address: Callable[[Inst
 
 
 def router_files(templates: TemplateSet, header: tuple[str, ...]) -> dict[str, str]:
-    """router.py and its pinned requirements, each under the header."""
+    """The router's modules and its pinned requirements, each under the header."""
     comment = "".join(f"# {line}\n" for line in header)
-    return {
-        "router/router.py": comment + templates.text("router/router.py"),
-        "router/requirements.txt": comment + templates.text("router/requirements.txt"),
-    }
+    names = [name for name in templates.texts if name.startswith("router/") and not name.endswith(".j2")]
+    return {name: comment + templates.text(name) for name in sorted(names)}

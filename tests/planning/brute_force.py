@@ -12,7 +12,7 @@ from planner.catalog.catalog import Catalog
 from planner.hardware.facts import Hardware
 from planner.hardware.what_if import what_if
 from planner.planning.fit import Fitter
-from planner.planning.placement import KINDS, Attempt, Site, compute_nodes
+from planner.planning.placement import KINDS, Attempt, Site
 from planner.planning.question import Question, list_triples
 from planner.planning.rank import Candidate
 from planner.planning.search import free_fraction
@@ -138,13 +138,13 @@ def _ladders(kind: str, shape: ModelShape, site: Site) -> Iterator[list[Placemen
             yield from _over_nodes([Placement(kind=kind, gpus=discrete, gpu_layers=n) for n in counts], site)
         case "cpu" if site.has_ram:
             yield from _over_nodes([Placement(kind="cpu")], site)
-            nodes = tuple(node.id for node in compute_nodes(site.hardware))
+            nodes = tuple(node.id for node in site.hardware.compute_nodes)
             if len(nodes) > 1:
                 yield [Placement(kind="cpu", numa="bind", numa_nodes=nodes, instances=len(nodes))]
 
 
 def _over_nodes(ladder: list[Placement], site: Site) -> Iterator[list[Placement]]:
-    nodes = tuple(node.id for node in compute_nodes(site.hardware))
+    nodes = tuple(node.id for node in site.hardware.compute_nodes)
     if len(nodes) < 2:
         yield ladder
         return

@@ -1,181 +1,19 @@
-"""The rendered router, really running: uvicorn on loopback in front of two small real servers."""
+"""The rendered router: who is asked, what is passed on, and what happens when a server or a client goes away."""
 
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
-import socket
-import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import httpx
 import pytest
-import uvicorn
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
 
 from planner.rendering import lay_out
 from tests.rendering import plans
-
-KEY = "correct-horse"
-HEADERS = {"Authorization": f"Bearer {KEY}"}
-PIECE = b'data: {"choices": []}\n\n'
-
-
-class Served:
-    """An ASGI application on a port of its own, in a thread."""
-
-    def __init__(self, app: Any, port: int = 0) -> None:
-        self.socket = socket.create_server(("127.0.0.1", port))
-        self.port: int = self.socket.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        config = uvicorn.Config(app, log_level="critical", lifespan="on", timeout_graceful_shutdown=1, ws="none")
-        self.server = uvicorn.Server(config)
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]}, daemon=True)
-        self.thread.start()
-        while not self.server.started:
-            assert self.thread.is_alive(), "the server did not start"
-            time.sleep(0.01)
-
-    def stop(self) -> None:
-        self.server.should_exit = True
-        self.thread.join(10)
-        self.socket.close()
-
-
-class Backend:
-    """A stand-in for an inference server: remembers what it was asked, streams slowly, notices who leaves."""
-
-    def __init__(self, name: str) -> None:
-        self.name, self.asked = name, list[dict[str, Any]]()
-        self.authorization = list[str | None]()
-        self.headers = list[dict[str, str]]()
-        self.cancelled, self.release = threading.Event(), threading.Event()
-        self.status = 200
-        paths = ("/v1/chat/completions", "/v1/completions", "/admin")
-        routes = [Route(path, self.answer, methods=["POST"]) for path in paths]
-        self.served = Served(Starlette(routes=[*routes, Route("/health", lambda _: JSONResponse({}))]))
-
-    async def answer(self, request: Request) -> Response:
-        body = await request.json()
-        self.asked.append(body)
-        self.authorization.append(request.headers.get("authorization"))
-        self.headers.append(dict(request.headers))
-        if self.status != 200:
-            return JSONResponse({"error": self.name}, self.status)
-        if body.get("hold"):
-            await self.hold(request)
-        if "dies_after" in body:
-            return StreamingResponse(self.dying(body), media_type=body["media_type"])
-        if body.get("stream"):
-            return StreamingResponse(self.stream(body), media_type="text/event-stream")
-        return JSONResponse({"from": self.name, "model": body["model"]}, headers={"Connection": "close", "X-Own": "1"})
-
-    async def hold(self, request: Request) -> None:
-        """Like a long prefill: silent until released or until the client has gone."""
-        while not self.release.is_set():
-            if await request.is_disconnected():
-                self.cancelled.set()
-                return
-            await asyncio.sleep(0.02)
-
-    async def dying(self, body: dict[str, Any]) -> AsyncIterator[bytes]:
-        """A server that sent its head and so many pieces, then crashes; the other one is well."""
-        for _ in range(body["dies_after"]):
-            yield PIECE
-        if self.name == "interactive":
-            raise ConnectionError
-        yield PIECE
-
-    async def stream(self, body: dict[str, Any]) -> AsyncIterator[bytes]:
-        try:
-            yield b"data: one\n\n"
-            while not self.release.is_set():
-                await asyncio.sleep(0.02)
-            yield b"data: two\n\n"
-        except asyncio.CancelledError:
-            self.cancelled.set()
-            raise
-
-
-def router_module(folder: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("rendered_router", folder / "router" / "router.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-class House:
-    """The router of the team bundle, its configuration pointed at the stand-ins."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]) -> None:
-        plan, units = plans.team()
-        for path, text in lay_out(plan, units, "launch").items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_text(text)
-        (folder / "secrets").mkdir()
-        (folder / "secrets" / "api_key").write_text(KEY + "\n")
-        self.interactive, self.batch = Backend("interactive"), Backend("batch")
-        config_file = folder / "config" / "router.json"
-        config = json.loads(config_file.read_text()) | change
-        for entry, backend in zip(config["backends"], (self.interactive, self.batch), strict=True):
-            entry["url"] = backend.served.url
-            entry |= change.get(entry["name"], {})
-        config_file.write_text(json.dumps(config))
-        monkeypatch.setenv("PLANNER_ROUTER_CONFIG", str(config_file))
-        self.folder = folder
-        self.served = Served(router_module(folder).app)
-        self.client = httpx.Client(base_url=self.served.url, headers=HEADERS, timeout=20, trust_env=False)
-
-    def chat(self, headers: dict[str, str] | None = None, **body: Any) -> httpx.Response:
-        sent = {"model": "default", "messages": [], **body}
-        return self.client.post("/v1/chat/completions", json=sent, headers=headers or {})
-
-    def close(self) -> None:
-        self.client.close()
-        for backend in (self.interactive, self.batch):
-            backend.release.set()
-        all_served = (self.served, self.interactive.served, self.batch.served)
-        for served in all_served:
-            served.server.should_exit = True
-        for served in all_served:
-            served.stop()
-
-
-@pytest.fixture
-def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., House]]:
-    houses: list[House] = []
-
-    def one(**change: Any) -> House:
-        houses.append(House(tmp_path, monkeypatch, change))
-        return houses[-1]
-
-    yield one
-    for house in houses:
-        house.close()
-
-
-@pytest.fixture
-def house(build: Callable[..., House]) -> House:
-    return build()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that happens in another thread; a minute is only there to fail instead of hanging."""
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
+from tests.rendering.house import KEY, PIECE, House, held, put_router, router_module, until
 
 
 def test_a_request_goes_to_the_backend_of_its_priority(house: House) -> None:
@@ -239,7 +77,7 @@ def test_hop_by_hop_headers_are_dropped(house: House) -> None:
 
 
 def test_only_listed_paths_are_passed_on(house: House) -> None:
-    for path in ("/admin", "/metrics", "/v1/../admin", "/tokenize", "/v1/load_lora_adapter", "/docs"):
+    for path in ("/admin", "/slots", "/v1/../admin", "/tokenize", "/v1/load_lora_adapter", "/docs"):
         assert house.client.post(path, json={"model": "default"}).status_code == 404
     assert not house.interactive.asked
 
@@ -247,6 +85,13 @@ def test_only_listed_paths_are_passed_on(house: House) -> None:
 def test_what_is_no_request_is_400(house: House) -> None:
     for content in (b"{", b"[]", b'"x"', b"\xff", b'{"model": 5}', b"", b"[" * 100_000):
         assert house.client.post("/v1/chat/completions", content=content).status_code == 400
+
+
+def test_what_is_nested_too_deeply_is_400(house: House) -> None:
+    """Reading it may just succeed where writing it down again does not."""
+    for depth in range(900, 1100, 7):
+        content = b'{"messages": ' + b"[" * depth + b"]" * depth + b"}"
+        assert house.client.post("/v1/chat/completions", content=content).status_code in (200, 400)
 
 
 def test_a_request_that_is_too_long_is_413(build: Callable[..., House]) -> None:
@@ -342,19 +187,6 @@ def test_other_errors_of_a_backend_are_the_answer(house: House) -> None:
     assert not house.batch.asked
 
 
-def held(house: House, headers: dict[str, str], results: list[int]) -> threading.Thread:
-    """A request that keeps a slot until released."""
-
-    def run() -> None:
-        request = {"model": "default", "hold": True}
-        with httpx.Client(base_url=house.served.url, headers=HEADERS, timeout=30, trust_env=False) as own:
-            results.append(own.post("/v1/chat/completions", json=request, headers=headers).status_code)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    return thread
-
-
 def test_full_slots_queue_and_a_full_queue_is_429(build: Callable[..., House]) -> None:
     house = build(batch={"slots": 1, "queue": 1})
     results: list[int] = []
@@ -414,13 +246,12 @@ def test_health_needs_no_key_and_tells_which_backend_is_up(house: House) -> None
 def test_it_does_not_start_without_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan, units = plans.team()
     bundle = lay_out(plan, units, "launch")
-    (tmp_path / "router").mkdir()
-    (tmp_path / "router" / "router.py").write_text(bundle["router/router.py"])
+    put_router(bundle, tmp_path)
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "router.json").write_text(bundle["config/router.json"])
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "api_key").write_text("\n")
-    module = router_module(tmp_path)
+    module = router_module(tmp_path, monkeypatch)
     with pytest.raises(RuntimeError, match="holds no key"):
         module.Router(json.loads(bundle["config/router.json"]), tmp_path / "config")
 
@@ -428,10 +259,9 @@ def test_it_does_not_start_without_a_key(tmp_path: Path, monkeypatch: pytest.Mon
 def test_relative_keys_lie_in_systemds_credentials_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan, units = plans.team()
     bundle = lay_out(plan, units, "systemd")
-    (tmp_path / "router").mkdir()
-    (tmp_path / "router" / "router.py").write_text(bundle["router/router.py"])
+    put_router(bundle, tmp_path)
     (tmp_path / "api-key").write_text(KEY)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    router = router_module(tmp_path).Router(json.loads(bundle["config/router.json"]), Path("/nowhere"))
+    router = router_module(tmp_path, monkeypatch).Router(json.loads(bundle["config/router.json"]), Path("/nowhere"))
     assert router.keys.admits(f"Bearer {KEY}")
     asyncio.run(router.client.aclose())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from planner.planning.pitfalls.scene import Scene, Setup, Sign
-from planner.planning.placement import compute_nodes
 from planner.units import format_rate, format_tokens
 
 # A wait on a prompt that people call hanging; the plan says so when the CPU reads the prompt.
@@ -86,7 +85,7 @@ def numa_interleaved(scene: Scene) -> Iterator[Sign]:
 
 def _over_nodes(scene: Scene) -> Iterator[tuple[Setup, int]]:
     """Services with a share in RAM, on a machine of several nodes with CPUs; the number of these."""
-    nodes = len(compute_nodes(scene.hardware)) if scene.hardware else 0
+    nodes = len(scene.hardware.compute_nodes) if scene.hardware else 0
     for setup in scene.setups:
         if nodes > 1 and setup.uses_ram:
             yield setup, nodes

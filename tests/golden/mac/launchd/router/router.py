@@ -4,19 +4,24 @@
 
 Reads router.json (PLANNER_ROUTER_CONFIG). A request goes to a backend of its class (`X-Priority` header or the body's
 `priority`: interactive or batch), bytes stream through unchanged, and nothing of a prompt is logged or kept.
+`X-Intent` or the body's `intent`: deterministic fills in the sampler settings that make answers repeatable.
 """
 
 import asyncio
 import contextlib
-import hmac
 import json
 import logging
 import os
-from collections.abc import AsyncIterator, Iterable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
+from asking import INTENTS, RETRY_AFTER_S, Refused, chosen, read_body, within_caps
+from backends import Backend, KeyFile, Metrics, key_path
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, generate_latest
+from slots import CLASSES
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -24,8 +29,8 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 log = logging.getLogger("planner.router")
+T = TypeVar("T")
 
-CLASSES = ("interactive", "batch")
 # The only paths that reach a backend, with the role that serves them (None: the request's class).
 PATHS = {
     "/v1/chat/completions": None,
@@ -39,93 +44,24 @@ HOP_BY_HOP = {
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
     "transfer-encoding", "upgrade",
 }  # fmt: skip
-NOT_FORWARDED = HOP_BY_HOP | {"host", "content-length", "authorization", "x-priority", "cookie", "expect"}
+NOT_FORWARDED = HOP_BY_HOP | {
+    "host", "content-length", "authorization", "x-priority", "x-intent", "cookie", "expect",
+}  # fmt: skip
 NOT_RETURNED = HOP_BY_HOP | {"server", "date", "set-cookie"}
 # Answers of a backend that cannot serve now: another one may.
 UNAVAILABLE = {429, 502, 503, 504}
 
 
-class Refused(Exception):
-    """A request that is answered here, with an OpenAI-shaped error."""
-
-    def __init__(self, status: int, message: str, retry_after_s: int | None = None) -> None:
-        super().__init__(message)
-        self.status, self.message, self.retry_after_s = status, message, retry_after_s
-
-    def response(self) -> Response:
-        kind = {401: "authentication_error", 429: "rate_limit_error", 503: "overloaded_error"}
-        body = {"error": {"message": self.message, "type": kind.get(self.status, "invalid_request_error")}}
-        headers = {"Retry-After": str(self.retry_after_s)} if self.retry_after_s is not None else {}
-        if self.status == 401:
-            headers["WWW-Authenticate"] = "Bearer"
-        return JSONResponse(body, self.status, headers)
-
-
-class KeyFile:
-    """The keys of a file, one a line, read again when the file changes."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.stamp, self.keys = path, (0, 0), ()
-        if not self.read():
-            raise RuntimeError(f"{path} holds no key: the README's first command makes one")
-
-    def read(self) -> tuple[bytes, ...]:
-        with contextlib.suppress(OSError):  # a file that is being replaced: the last keys hold
-            stat = self.path.stat()
-            if (stat.st_mtime_ns, stat.st_size) != self.stamp:
-                lines = self.path.read_bytes().splitlines()
-                self.keys = tuple(line.strip() for line in lines if line.strip())
-                self.stamp = (stat.st_mtime_ns, stat.st_size)
-        return self.keys
-
-    def admits(self, authorization: str) -> bool:
-        scheme, _, given = authorization.partition(" ")
-        token = given.strip().encode()
-        # Every key is compared, each in constant time, so that timing tells nothing.
-        matches = [hmac.compare_digest(token, key) for key in self.read()]
-        return scheme.lower() == "bearer" and any(matches)
-
-
-class Backend:
-    """One server: its slots, and a bounded queue in front of them."""
-
-    def __init__(self, config: dict[str, Any], folder: Path) -> None:
-        self.name, self.role, self.url = config["name"], config["role"], config["url"].rstrip("/")
-        self.models: dict[str, str] = config["models"]
-        self.priority_field: bool = config["priority_field"]
-        self.key = KeyFile(key_path(config["key_file"], folder)) if config["key_file"] else None
-        self.slots, self.queue, self.waiting = asyncio.Semaphore(config["slots"]), config["queue"], 0
-
-    async def take(self, wait_s: float) -> bool:
-        """Take a slot; False when the queue is full or the wait too long."""
-        if not self.slots.locked():
-            await self.slots.acquire()
-            return True
-        if self.waiting >= self.queue or wait_s <= 0:
-            return False
-        self.waiting += 1
-        try:
-            async with asyncio.timeout(wait_s):
-                await self.slots.acquire()
-        except TimeoutError:
-            return False
-        finally:
-            self.waiting -= 1
-        return True
-
-
-def key_path(text: str, folder: Path) -> Path:
-    """A relative path lies in systemd's credentials folder, if there is one, else beside the configuration."""
-    return Path(os.environ.get("CREDENTIALS_DIRECTORY", folder)) / text
-
-
 class Relay(Response):
     """Passes an upstream answer on byte by byte, and lets go of it when the client does."""
 
-    def __init__(self, upstream: httpx.Response, backend: Backend) -> None:
+    def __init__(self, upstream: httpx.Response, backend: Backend, priority: str, failures: Counter) -> None:
         super().__init__(status_code=upstream.status_code)
         self.upstream, self.backend, self.first, self.rest = upstream, backend, b"", upstream.aiter_raw()
+        self.priority, self.failures = priority, failures
         kept = [(k.lower(), v) for k, v in upstream.headers.raw if k.decode("latin-1").lower() not in NOT_RETURNED]
+        if upstream.status_code in (429, 503) and "retry-after" not in upstream.headers:
+            kept.append((b"retry-after", str(RETRY_AFTER_S).encode()))
         self.raw_headers = [*kept, (b"x-planner-backend", backend.name.encode())]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -154,6 +90,7 @@ class Relay(Response):
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         except httpx.TransportError as fault:
             log.warning("%s broke off: %s", self.backend.name, type(fault).__name__)
+            self.failures.labels(self.backend.name, "broke_off").inc()
             if not self.upstream.headers.get("content-type", "").startswith("text/event-stream"):
                 return  # without an end: the connection closes, and no client takes the part for the whole
             last = broken_off(self.backend.name)
@@ -163,7 +100,7 @@ class Relay(Response):
         try:
             await self.upstream.aclose()
         finally:
-            self.backend.slots.release()
+            self.backend.slots.release(self.priority)
 
 
 def broken_off(name: str) -> bytes:
@@ -180,6 +117,28 @@ async def disconnected(receive: Receive) -> None:
         message = await receive()
 
 
+async def unless_gone(work: Awaitable[T], receive: Receive, undo: Callable[[T], Awaitable[None]]) -> T:
+    """The result of `work`. A client that leaves meanwhile cancels it and raises ClientDisconnect; a result that came
+    all the same is undone."""
+    task = asyncio.ensure_future(work)
+    gone = asyncio.create_task(disconnected(receive))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    except BaseException:
+        finished = task.done()
+        task.cancel()
+        (late,) = await asyncio.gather(task, return_exceptions=True)
+        if not finished and not isinstance(late, BaseException):  # it came while we were leaving
+            await undo(late)
+        raise
+    finally:
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
+
+
 class Router:
     """The routing decision and the exchange with one backend."""
 
@@ -187,6 +146,7 @@ class Router:
         self.config = config
         self.keys = KeyFile(key_path(config["key_file"], folder))
         self.backends = [Backend(entry, folder) for entry in config["backends"]]
+        self.metrics = Metrics(self.backends)
         # A generation may be silent for minutes while its prompt is processed: httpx's default of 5 s would cut it.
         timeout = httpx.Timeout(connect=config["connect_s"], read=config["read_s"], write=60, pool=None)
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
@@ -211,41 +171,53 @@ class Router:
         spill = (priority == "interactive" and self.config["fallback"]) or role is not None
         chosen = able if spill else first
         # The idle one first among equals (one instance per NUMA node).
-        return sorted(chosen, key=lambda b: (roles.index(b.role), b.slots.locked(), b.waiting))
+        return sorted(chosen, key=lambda b: (roles.index(b.role), not b.slots.free(priority), b.slots.waiting))
 
-    async def exchange(self, request: Request, path: str, body: dict[str, Any], priority: str) -> Response:
+    async def exchange(self, request: Request, body: dict[str, Any], priority: str) -> Response:
         """Try the candidates until one answers; none may be tried after the first byte went out."""
-        last = Refused(503, "no backend is reachable", retry_after_s=5)
-        candidates = self.candidates(path, body.get("model"), priority)
+        last = Refused(503, "no backend is reachable")
+        candidates = self.candidates(request.url.path, body.get("model"), priority)
         for position, backend in enumerate(candidates):
             rest = candidates[position + 1 :]
-            others = bool(rest)
             # Wait only where no equal is left that may be free now; a fallback is for a full queue or a dead server.
             wait_s = 0 if any(b.role == backend.role for b in rest) else self.config["queue_s"]
-            if not await backend.take(wait_s):
-                last = Refused(429, "all slots are busy and the queue is full", retry_after_s=5)
+            if not await self.take(request, backend, priority, wait_s):
+                last = Refused(429, "all slots are busy and the queue is full")
                 continue
             relay = None
             try:
-                relay = await self.ask(request, path, body, priority, backend)
-                if relay.status_code not in UNAVAILABLE or not others:
+                relay = await self.ask(request, body, priority, backend)
+                if relay.status_code not in UNAVAILABLE or not rest:
                     return relay
-                last = Refused(503, f"{backend.name} is not ready", retry_after_s=5)
+                last = Refused(503, f"{backend.name} is not ready")
+                self.metrics.failures.labels(backend.name, "unavailable").inc()
                 await relay.upstream.aclose()
                 relay = None
             except httpx.TransportError as fault:
                 log.warning("%s: %s", backend.name, type(fault).__name__)
-                last = Refused(503, f"{backend.name} is not reachable", retry_after_s=5)
+                last = Refused(503, f"{backend.name} is not reachable")
+                self.metrics.failures.labels(backend.name, "unreachable").inc()
             finally:
                 if relay is None:
-                    backend.slots.release()
+                    backend.slots.release(priority)
         raise last
 
-    async def ask(
-        self, request: Request, path: str, body: dict[str, Any], priority: str, backend: Backend
-    ) -> Relay:
+    async def take(self, request: Request, backend: Backend, priority: str, wait_s: float) -> bool:
+        """A slot of a backend; a client that leaves the queue leaves its place in it."""
+
+        async def undo(taken: bool) -> None:
+            if taken:
+                backend.slots.release(priority)
+
+        return await unless_gone(backend.slots.take(priority, wait_s), request.receive, undo)
+
+    async def ask(self, request: Request, body: dict[str, Any], priority: str, backend: Backend) -> Relay:
         """Send one request and wait for its first byte; the client leaving meanwhile cancels it."""
-        sent = {key: value for key, value in body.items() if key != "priority"}
+        path = request.url.path
+        sent = {key: value for key, value in body.items() if key not in ("priority", "intent")}
+        if PATHS[path] is None:
+            profile = backend.profiles.get(body["intent"] or "planned", {})
+            sent = profile | sent  # what a request says itself holds
         if backend.models:
             sent["model"] = backend.models[body["model"] if body.get("model") is not None else "default"]
         if backend.priority_field:  # vLLM with --scheduling-policy priority: an integer, lower first
@@ -254,26 +226,12 @@ class Router:
         if backend.key:
             headers.append(("authorization", "Bearer " + backend.key.read()[0].decode()))
         built = self.client.build_request("POST", backend.url + path, headers=headers, content=json.dumps(sent))
-        answer = asyncio.create_task(self.begun(built, backend))
-        gone = asyncio.create_task(disconnected(request.receive))
-        try:
-            await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if not answer.done():
-                raise ClientDisconnect
-            return answer.result()
-        except BaseException:
-            answer.cancel()
-            (late,) = await asyncio.gather(answer, return_exceptions=True)
-            if isinstance(late, Relay):  # it came while we were leaving
-                await late.upstream.aclose()
-            raise
-        finally:
-            gone.cancel()
-            await asyncio.gather(gone, return_exceptions=True)
+        return await unless_gone(self.begun(built, backend, priority), request.receive, lambda r: r.upstream.aclose())
 
-    async def begun(self, built: httpx.Request, backend: Backend) -> Relay:
+    async def begun(self, built: httpx.Request, backend: Backend, priority: str) -> Relay:
         """The answer to a request, from its first byte on."""
-        relay = Relay(await self.client.send(built, stream=True), backend)
+        upstream = await self.client.send(built, stream=True)
+        relay = Relay(upstream, backend, priority, self.metrics.failures)
         try:
             await relay.begin()
         except BaseException:
@@ -281,43 +239,43 @@ class Router:
             raise
         return relay
 
+    async def states(self) -> dict[str, bool]:
+        """Which backends answer their health checks now."""
 
-def requested_priority(header: str | None, body: dict[str, Any]) -> str:
-    """The class of a request: header before body, interactive when neither speaks."""
-    priority = header if header is not None else body.get("priority", "interactive")
-    if priority not in CLASSES:
-        raise Refused(400, f"priority must be interactive or batch, not {priority!r}")
-    return str(priority)
+        async def alive(backend: Backend) -> bool:
+            with contextlib.suppress(httpx.HTTPError):
+                answer = await self.client.get(backend.url + self.config["health"][backend.name], timeout=2)
+                return answer.status_code == 200
+            return False
 
-
-async def read_body(request: Request, limit_bytes: int) -> dict[str, Any]:
-    """The request's JSON object. Refuses what is too long or is none."""
-    data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > limit_bytes:
-            raise Refused(413, f"the request is longer than {limit_bytes} bytes")
-    try:
-        body = json.loads(bytes(data))
-    except (ValueError, RecursionError):
-        raise Refused(400, "the request body is not JSON") from None
-    if not isinstance(body, dict) or not isinstance(body.get("model"), str | None):
-        raise Refused(400, "the request body must be a JSON object with a model name")
-    return body
+        found = await asyncio.gather(*map(alive, self.backends))
+        return {backend.name: state for backend, state in zip(self.backends, found, strict=True)}
 
 
 async def serve(request: Request) -> Response:
-    """One generation request."""
+    """One generation request, counted."""
     router: Router = request.app.state.router
+    arrived, priority, streamed = time.perf_counter(), "", False
     try:
         router.authorize(request)
         body = await read_body(request, router.config["max_body_bytes"])
-        priority = requested_priority(request.headers.get("x-priority"), body)
-        return await router.exchange(request, request.url.path, body, priority)
+        priority = chosen("priority", request.headers.get("x-priority"), body, CLASSES) or "interactive"
+        intent = chosen("intent", request.headers.get("x-intent"), body, INTENTS)
+        streamed = body.get("stream") is True
+        caps = router.config["classes"].get(priority) if PATHS[request.url.path] is None else None
+        body = within_caps(body, caps) if caps else body
+        answer = await router.exchange(request, body | {"intent": intent}, priority)
     except Refused as refusal:
-        return refusal.response()
+        answer = refusal.response()
+    except RecursionError:
+        answer = Refused(400, "the request body is nested too deeply").response()
     except ClientDisconnect:
-        return Response(status_code=499)
+        answer = Response(status_code=499)
+    backend = answer.backend.name if isinstance(answer, Relay) else ""
+    router.metrics.requests.labels(backend, priority, str(answer.status_code)).inc()
+    if backend and streamed and answer.status_code == 200:
+        router.metrics.first_byte.labels(backend, priority).observe(time.perf_counter() - arrived)
+    return answer
 
 
 async def models(request: Request) -> Response:
@@ -333,18 +291,22 @@ async def models(request: Request) -> Response:
 
 async def health(request: Request) -> Response:
     """200 while the router and at least one backend answer; needs no key and says nothing more."""
+    states = await request.app.state.router.states()
+    up = {name: "up" if state else "down" for name, state in states.items()}
+    working = any(states.values())
+    return JSONResponse({"status": "ok" if working else "unavailable", "backends": up}, 200 if working else 503)
+
+
+async def metrics(request: Request) -> Response:
+    """Counters for Prometheus, with the key: they tell who works how much."""
     router: Router = request.app.state.router
-
-    async def alive(backend: Backend) -> bool:
-        with contextlib.suppress(httpx.HTTPError):
-            answer = await router.client.get(backend.url + router.config["health"][backend.name], timeout=2)
-            return answer.status_code == 200
-        return False
-
-    states = await asyncio.gather(*map(alive, router.backends))
-    names = [backend.name for backend in router.backends]
-    up = dict(zip(names, ("up" if state else "down" for state in states), strict=True))
-    return JSONResponse({"status": "ok" if any(states) else "unavailable", "backends": up}, 200 if any(states) else 503)
+    try:
+        router.authorize(request)
+    except Refused as refusal:
+        return refusal.response()
+    for name, state in (await router.states()).items():
+        router.metrics.up.labels(name).set(state)
+    return Response(generate_latest(router.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 @contextlib.asynccontextmanager
@@ -361,6 +323,7 @@ app = Starlette(
         *(Route(path, serve, methods=["POST"]) for path in PATHS),
         Route("/v1/models", models, methods=["GET"]),
         Route("/health", health, methods=["GET"]),
+        Route("/metrics", metrics, methods=["GET"]),
     ],
     lifespan=lifespan,
 )
