@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -20,9 +22,22 @@ def schemas() -> dict[str, bytes]:
     """File name to schema text, generated from the records themselves."""
     made = {}
     for name, record in (("hardware-1.0.json", Hardware), ("plan-1.0.json", Plan)):
-        document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(record)}
+        schema = _described(msgspec.json.schema(record))
+        document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
         made[name] = msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
     return made
+
+
+def _described(value: Any) -> Any:
+    """The schema with its descriptions flush left; releases of msgspec differ in whether they do that."""
+    if isinstance(value, list):
+        return [_described(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: inspect.cleandoc(item) if key == "description" and isinstance(item, str) else _described(item)
+        for key, item in value.items()
+    }
 
 
 def main() -> int:
