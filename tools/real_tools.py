@@ -1,5 +1,5 @@
 """Obtain the real tools that tests judge by: llama.cpp's own binaries, Docker Compose, podman's Quadlet generator,
-kubectl, kubernetes-validate, MLX-LM for the CPU, pre-commit and check-jsonschema.
+kubectl, promtool, kubernetes-validate, MLX-LM for the CPU, LiteLLM, pre-commit and check-jsonschema.
 
 Nothing is installed. Packages of a newer Debian suite are unpacked into a cache folder, through the mirror that apt
 already uses; a private apt state keeps the system's lists untouched. Python programs get a virtual environment each
@@ -31,7 +31,7 @@ SID = [
     "zlib1g",
     "libzstd1",
 ]
-TRIXIE = ("docker-compose", "podman", "kubectl")
+TRIXIE = ("docker-compose", "podman", "kubectl", "promtool")
 # Program -> the requirements of its environment. MLX-LM is the version that catalog/servers.yaml describes; mlx[cpu]
 # runs it without Apple's GPU (352 MB).
 PYTHON_TOOLS = {
@@ -41,7 +41,7 @@ PYTHON_TOOLS = {
     "kubernetes-validate": ("kubernetes-validate==1.37.0",),
 }
 LLAMA_TOOLS = ("llama-server", "llama-quantize", "llama-bench", "llama-cli")
-SYSTEM_TOOLS = {"numactl": "numactl", "systemd-analyze": "systemd", "lscpu": "util-linux", "lstopo": "hwloc"}
+SYSTEM_TOOLS = {"numactl": "numactl", "systemd-analyze": "systemd", "lscpu": "util-linux", "lstopo": "hwloc", "haproxy": "haproxy"}
 
 
 def cache_folder() -> Path:
@@ -148,8 +148,8 @@ def obtain_llama(folder: Path) -> None:
 
 
 def obtain_trixie(folder: Path) -> None:
-    """Docker Compose v2 itself, whose `config` needs no engine, the generator that reads Quadlets, and kubectl, whose
-    `kustomize` needs no cluster."""
+    """Docker Compose v2 itself, whose `config` needs no engine, the generator that reads Quadlets, kubectl, whose
+    `kustomize` needs no cluster, and promtool, which tests alert rules without a Prometheus."""
     home = folder / "trixie" / "-".join(TRIXIE)
     if not (home / "done").is_file():
         shutil.rmtree(home, ignore_errors=True)
@@ -161,7 +161,8 @@ def obtain_trixie(folder: Path) -> None:
     )
     script(folder / "bin" / "docker-compose", f'#!/bin/sh\nexec "{plugin}" "$@"\n')
     script(folder / "bin" / "quadlet", f'#!/bin/sh\nexec "{home}/root/usr/libexec/podman/quadlet" "$@"\n')
-    script(folder / "bin" / "kubectl", f'#!/bin/sh\nexec "{home}/root/usr/bin/kubectl" "$@"\n')
+    for tool in ("kubectl", "promtool"):
+        script(folder / "bin" / tool, f'#!/bin/sh\nexec "{home}/root/usr/bin/{tool}" "$@"\n')
 
 
 def obtain_python_tools(folder: Path) -> None:

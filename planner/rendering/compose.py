@@ -244,8 +244,5 @@ def render_compose(deployment: Deployment, templates: TemplateSet, header: tuple
         files |= router_files(templates, header)
         docker = {"header": header, "port": deployment.router.port}
         files["router/Dockerfile"] = templates.fill("router/Dockerfile.j2", docker)
-        ports = {i.name: u.launch.port for u in deployment.units for i in deployment.instances(u)}
-        files["config/router.json"] = router_config(
-            deployment, "/run/secrets/api_key", lambda i: f"http://{i.name}:{ports[i.name]}"
-        )
+        files["config/router.json"] = router_config(deployment, "/run/secrets/api_key", "compose")
     return Bundle("compose", "compose.yaml", files)

@@ -182,8 +182,7 @@ def _router(deployment: Deployment, templates: TemplateSet, header: tuple[str, .
     """The router's manifest, program and image."""
     if deployment.router is None:
         return _Part({}, ())
-    ports = {i.name: u.launch.port for u in deployment.units for i in deployment.instances(u)}
-    routes = router_config(deployment, FOLDERS.key.text, lambda i: f"http://{object_name(i.name)}:{ports[i.name]}")
+    routes = router_config(deployment, FOLDERS.key.text, "kubernetes")
     config = config_map(object_name("router"), [("router.json", routes)])
     pod = _router_pod(deployment.router.port, config, f"planner-router:{templates.digest}")
     docker = {"header": header, "port": deployment.router.port}

@@ -135,8 +135,6 @@ def render_launch(deployment: Deployment, templates: TemplateSet, header: tuple[
         values = {"header": header, "host": deployment.options.bind, "port": deployment.router.port}
         files["router.sh"] = templates.fill("launch/router.sh.j2", values)
         files |= router_files(templates, header)
-        files["config/router.json"] = router_config(
-            deployment, "../secrets/api_key", lambda i: f"http://127.0.0.1:{i.port}"
-        )
+        files["config/router.json"] = router_config(deployment, "../secrets/api_key", "launch")
     scripts = frozenset(path for path in files if path.endswith(".sh"))
     return Bundle("launch", script_name(deployment.units[0]), files, scripts)

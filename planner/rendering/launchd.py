@@ -133,9 +133,7 @@ def render_launchd(deployment: Deployment, templates: TemplateSet, header: tuple
     if deployment.router is not None:
         agents.append(_router_agent(deployment))
         files |= router_files(templates, header)
-        files["config/router.json"] = router_config(
-            deployment, f"{ROOT}/secrets/api_key", lambda i: f"http://127.0.0.1:{i.port}"
-        )
+        files["config/router.json"] = router_config(deployment, f"{ROOT}/secrets/api_key", "launchd")
     files |= {f"{shown.label}.plist": _plist(shown, templates, header) for shown in agents}
     scripts = frozenset(path for path in files if path.endswith(".sh"))
     return Bundle("launchd", f"{agents[0].label}.plist", files, scripts)

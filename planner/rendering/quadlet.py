@@ -229,8 +229,7 @@ def render_quadlet(deployment: Deployment, templates: TemplateSet, header: tuple
 
 def _router_bundle(deployment: Deployment, templates: TemplateSet, header: tuple[str, ...]) -> dict[str, str]:
     assert deployment.router is not None
-    ports = {i.name: u.launch.port for u in deployment.units for i in deployment.instances(u)}
-    config = router_config(deployment, FOLDERS.key.text, lambda i: f"http://planner-{i.name}:{ports[i.name]}")
+    config = router_config(deployment, FOLDERS.key.text, "quadlet")
     build = {"header": header, "image": f"planner-router:{templates.digest}"}
     return {
         **router_files(templates, header),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 from planner.planning.plan import RouterEndpoint
+from planner.rendering.addresses import server_address
 from planner.rendering.deployment import Deployment, Instance, Unit
 from planner.rendering.templates import TemplateSet
 
@@ -62,15 +62,16 @@ def class_caps(deployment: Deployment) -> dict[str, dict[str, int]]:
     return caps
 
 
-def router_config(deployment: Deployment, key_file: str, address: Callable[[Instance], str]) -> str:
-    """router.json: `address` gives the URL under which the router reaches an instance."""
+def router_config(deployment: Deployment, key_file: str, target: str) -> str:
+    """router.json of one target; `key_file`: where the router finds the key there."""
     assert deployment.router is not None
     endpoints = {endpoint.service: endpoint for endpoint in deployment.router.endpoints}
     backends, health = [], {}
     for unit in deployment.units:
         if unit.name in endpoints:
             for instance in deployment.instances(unit):
-                backends.append(_backend(unit, instance, endpoints[unit.name], address(instance), key_file))
+                url = f"http://{server_address(deployment, target, unit, instance)}"
+                backends.append(_backend(unit, instance, endpoints[unit.name], url, key_file))
                 health[instance.name] = unit.launch.health.path
     document = {
         "key_file": key_file,

@@ -231,7 +231,7 @@ def _router_files(deployment: Deployment, templates: TemplateSet, header: tuple[
     }
     return {
         "planner-router.service": templates.fill("systemd/router.service.j2", values),
-        "config/router.json": router_config(deployment, "api-key", lambda i: f"http://127.0.0.1:{i.port}"),
+        "config/router.json": router_config(deployment, "api-key", "systemd"),
         **router_files(templates, header),
     }
 
