@@ -7,21 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from msgspec.structs import replace
+
 from planner.errors import UsageError, near_misses
 from planner.planning.plan import Plan
 from planner.rendering.bundle import TARGETS, Bundle, CannotServe, RenderOptions
 from planner.rendering.compose import render_compose
 from planner.rendering.deployment import Catalog, Deployment, Unit, deploy, plan_units
+from planner.rendering.exports import EXPORTS, check_exports, export_files, usable
 from planner.rendering.header import header_lines, manifest_name, manifest_text
 from planner.rendering.kubernetes import render_kubernetes
 from planner.rendering.launch import render_launch
 from planner.rendering.launchd import render_launchd
+from planner.rendering.observability import observability_files
 from planner.rendering.quadlet import render_quadlet
 from planner.rendering.readme import readme_text
 from planner.rendering.systemd import render_systemd
 from planner.rendering.templates import TemplateSet
 
-__all__ = ["TARGETS", "Bundle", "RenderOptions", "lay_out", "render"]
+__all__ = ["EXPORTS", "TARGETS", "Bundle", "RenderOptions", "lay_out", "render"]
 
 _Layout = Callable[[Deployment, TemplateSet, tuple[str, ...]], Bundle]
 _LAYOUTS: dict[str, _Layout] = {
@@ -53,6 +57,7 @@ def lay_out(
 ) -> Bundle:
     """As `render`, with the launches given, and the digests of images by their references with tags."""
     _check_target(target)
+    check_exports(options.exports)
     deployment = deploy(plan, units, options, digests)
     if target == "all":
         return _every_target(deployment)
@@ -73,7 +78,9 @@ def _one_target(deployment: Deployment, target: str) -> Bundle:
     templates = TemplateSet(target, deployment.options.templates, {"pinned": deployment.pinned})
     header = header_lines(target, deployment.plan, templates.digest, deployment.options)
     bare = _LAYOUTS[target](deployment, templates, header)
-    files = {**bare, "README.md": readme_text(deployment, target, templates, header, bare)}
+    files = {**bare, **observability_files(deployment, target, templates, header)}
+    files |= export_files(deployment, target, templates, header)
+    files["README.md"] = readme_text(deployment, target, templates, header, files)
     files[manifest_name(target)] = manifest_text(target, deployment.plan, templates.digest, files, bare.scripts)
     return Bundle(target, bare.main, files, bare.scripts)
 
@@ -83,7 +90,8 @@ def _every_target(deployment: Deployment) -> Bundle:
     faults: list[CannotServe] = []
     for target in TARGETS:
         try:
-            bundles.append(_one_target(deployment, target))
+            able = replace(deployment.options, exports=usable(deployment.options.exports, target))
+            bundles.append(_one_target(replace(deployment, options=able), target))
         except CannotServe as fault:
             faults.append(fault)
     if not bundles:

@@ -27,7 +27,8 @@ class RenderOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     `models_dir`: the folder of the models, fixed instead of a variable. `templates`: a folder that overrides templates
     file by file. `role`: only the services of this role. `bind`: the address that is published. `numa_style`: in
     units, numactl in ExecStart or the directives of systemd. `program_dir`: where servers are installed.
-    `require_digests`: refuse an image that is not pinned by digest."""
+    `require_digests`: refuse an image that is not pinned by digest. `observability`: Prometheus' files and a dashboard
+    too, in compose the containers for them. `exports`: configurations of other routers, by name."""
 
     models_dir: str | None = None
     templates: Path | str | None = None
@@ -36,6 +37,8 @@ class RenderOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     numa_style: str = "numactl"
     program_dir: str | None = None
     require_digests: bool = False
+    observability: bool = False
+    exports: tuple[str, ...] = ()
 
 
 class Bundle(Mapping[str, str]):

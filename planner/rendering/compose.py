@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from planner.errors import RenderError
-from planner.rendering import compose_check, compose_devices, compose_jobs
+from planner.rendering import compose_check, compose_devices, compose_jobs, compose_observability
 from planner.rendering.bundle import Bundle, CannotServe
 from planner.rendering.compose_mounts import OWNER, home_of, models_source, tmpfs_of, user_of, volumes_of
 from planner.rendering.deployment import FETCHES_AT_START, Deployment, Instance, Unit, cpu_list
@@ -216,6 +216,9 @@ def render_compose(deployment: Deployment, templates: TemplateSet, header: tuple
     pulled = downloads(deployment)
     volumes = sorted({v.source for c in containers for v in c.volumes if v.type == "volume"})
     secrets = ["api_key"] if deployment.router or any(c.secrets for c in containers) else []
+    watching = compose_observability.watching(deployment)
+    if watching is not None:
+        volumes, secrets = [*volumes, *watching.volumes], [*secrets, watching.password]
     values = {
         "header": header,
         "name": "planner",
@@ -225,6 +228,7 @@ def render_compose(deployment: Deployment, templates: TemplateSet, header: tuple
         "router": _router_values(deployment, containers, templates.digest),
         "pull": {"image": f"planner-pull:{templates.digest}", "models": models_source(deployment)} if pulled else None,
         "prepares": prepares,
+        "watching": watching,
         "internal": deployment.router is not None,
         "volumes": volumes,
         "secrets": secrets,
@@ -236,7 +240,7 @@ def render_compose(deployment: Deployment, templates: TemplateSet, header: tuple
         files |= {f"config/{file.path}": file.text for file in unit.launch.config_files}
     for name, slice_values in _slices(containers, deployment).items():
         files[f"slices/{name}"] = templates.fill("compose/numa.slice.j2", {"header": header, **slice_values})
-    variables = compose_devices.variables(deployment, containers, bool(pulled))
+    variables = compose_devices.variables(deployment, containers, bool(pulled), compose_observability.ports(deployment))
     files[".env.example"] = templates.fill("compose/env.example.j2", {"header": header, "variables": variables})
     files |= compose_jobs.pull_files(deployment, templates, header)
     files |= compose_jobs.prepare_files(deployment, templates, header)

@@ -109,14 +109,17 @@ def groups(deployment: Deployment, unit: Unit) -> tuple[str, ...]:
     return (f"${{PLANNER_VIDEO_GID:-{VIDEO_GID}}}", f"${{PLANNER_RENDER_GID:-{RENDER_GID}}}")
 
 
-def variables(deployment: Deployment, containers: Sequence[HasGroups], pulls: bool) -> list[dict[str, str]]:
-    """The lines of .env.example."""
+def variables(
+    deployment: Deployment, containers: Sequence[HasGroups], pulls: bool, extra_ports: Sequence[tuple[str, int]] = ()
+) -> list[dict[str, str]]:
+    """The lines of .env.example; `extra_ports`: what is published beside the servers and the router."""
     found = []
     if deployment.options.models_dir is None:
         found.append(("PLANNER_MODELS_DIR", "./models", "Folder of the models, on the host."))
     ports = [(c.name, c.port) for c in containers if c.publish is not None]
     if deployment.router is not None:
         ports.append(("router", deployment.router.port))
+    ports += extra_ports
     found += [(port_variable(name), str(port), f"Port of {name} on the host.") for name, port in ports]
     if pulls or any(c.user and "PLANNER_UID" in c.user for c in containers):
         found.append(("PLANNER_UID", "1000", "Owner of the models folder: id -u"))

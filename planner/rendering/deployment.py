@@ -17,6 +17,8 @@ from planner.servers.requests import deterministic_fields, forgotten_fields
 
 # Service names become file, unit, network and container names: the narrowest of their rules (RFC 1123 labels).
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+# What bundles start beside the planned services.
+_TAKEN = ("router", "prometheus", "grafana")
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -180,10 +182,10 @@ def deploy(
         roles = ", ".join(sorted({u.service.role for u in units})) or "none"
         raise RenderError(f"the plan has no service of the role {options.role}", hint=f"its roles: {roles}")
     for unit in chosen:
-        if not _NAME.fullmatch(unit.name) or unit.name == "router":
+        if not _NAME.fullmatch(unit.name) or unit.name in _TAKEN:
             raise RenderError(
                 f"service name {unit.name!r} cannot name files and units",
-                hint="use up to 40 lower-case letters, digits and inner hyphens; `router` is taken",
+                hint=f"use up to 40 lower-case letters, digits and inner hyphens; taken: {', '.join(_TAKEN)}",
             )
     names = {u.name for u in chosen}
     if len(names) != len(chosen):

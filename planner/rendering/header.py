@@ -30,6 +30,10 @@ def render_command(target: str, options: RenderOptions) -> str:
         words += ["--numa-style", options.numa_style]
     if options.require_digests:
         words += ["--require-digests"]
+    if options.observability:
+        words += ["--observability"]
+    for name in options.exports:
+        words += ["--export", name]
     if options.templates is not None:
         words += ["--templates", "TEMPLATES"]
     return shlex.join([*words, "--out", "DIR"])

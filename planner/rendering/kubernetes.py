@@ -204,6 +204,7 @@ def _cluster(deployment: Deployment, pods: tuple[Pod, ...], templates: TemplateS
         "network": {
             "router_port": deployment.router.port if deployment.router else None,
             "server_ports": sorted(servers),
+            "observability": deployment.options.observability,
             "downloads": any(INTERNET in about.items() for about, _ in found),
         },
     }

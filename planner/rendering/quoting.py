@@ -91,6 +91,14 @@ def xml_text(text: str) -> str:
     return escaped.replace("\r", "&#13;")
 
 
+def haproxy_word(text: str) -> str:
+    """One word of HAProxy's configuration: in single quotes everything stands for itself, as in a shell. Raises
+    RenderError for a line break, which its quotes cannot hold."""
+    if any(c in text for c in "\n\r"):
+        raise RenderError(f"{text!r} holds a line break, which HAProxy's configuration cannot hold")
+    return shell_word(text)
+
+
 def one_line(text: str) -> str:
     """Text for a comment or a table cell: control characters become spaces, so that it cannot leave its line."""
     return "".join(c if c.isprintable() else " " for c in text).strip().rstrip("\\")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from planner.rendering import kubernetes_readme, launchd, systemd
+from planner.rendering import compose_observability, kubernetes_readme, launchd, systemd
 from planner.rendering.deployment import Deployment, Instance, Unit, reachable
 from planner.rendering.downloads import Download, downloads, local_files
 from planner.rendering.header import render_command
 from planner.rendering.kubernetes_pod import KEY_SECRET, object_name
+from planner.rendering.observability.metrics import silent_servers
+from planner.rendering.observability.rules import alert_rules
 from planner.rendering.quoting import shell_word
 from planner.rendering.router import class_caps, served_name
 from planner.rendering.templates import TemplateSet
@@ -130,9 +132,12 @@ def _starts(deployment: Deployment, target: str) -> list[str]:
     return scripts + (["router.sh"] if router else [])
 
 
-def _unpinned(deployment: Deployment, files: Mapping[str, str]) -> list[str]:
+def _unpinned(deployment: Deployment, target: str, files: Mapping[str, str]) -> list[str]:
     """Images without a digest: those that are run, and those that others are built from."""
     images = {unit.launch.image for unit in deployment.units if unit.launch.image is not None}
+    watching = compose_observability.watching(deployment) if target == "compose" else None
+    if watching is not None:
+        images |= {watching.prometheus_image, watching.grafana_image}
     for path, text in files.items():
         if path.endswith("Dockerfile"):
             images |= {line.split()[1] for line in text.splitlines() if line.startswith("FROM ")}
@@ -177,7 +182,11 @@ def readme_text(
         "numa": _numa(deployment),
         "starts": _starts(deployment, target),
         "files": sorted(files),
-        "unpinned": _unpinned(deployment, files) if target in _CONTAINERS else (),
+        "unpinned": _unpinned(deployment, target, files) if target in _CONTAINERS else (),
+        "observability": deployment.options.observability,
+        "silent": silent_servers(deployment),
+        "alerts": alert_rules(deployment) if deployment.options.observability else (),
+        "exports": deployment.options.exports,
         "gpus": sorted({u.launch.backend for u in deployment.units if u.launch.gpu_indexes}),
         "notes": notes,
         "warnings": deployment.plan.warnings,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 # Folders that every target draws on beside its own.
-SHARED_FOLDERS = ("readme", "router", "jobs")
+SHARED_FOLDERS = ("readme", "router", "jobs", "observability", "exports")
 
 
 def template_folder() -> Path:

@@ -34,6 +34,12 @@ def render(
     require_digests: Annotated[
         bool, typer.Option("--require-digests", help="Refuse an image that only a tag names.")
     ] = False,
+    observability: Annotated[
+        bool, typer.Option("--observability", help="Also Prometheus' files, alert rules and a Grafana dashboard.")
+    ] = False,
+    export: Annotated[
+        list[str] | None, typer.Option(help="Also a configuration of haproxy, litellm or llama-swap. Repeatable.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the whole bundle as JSON.")] = False,
 ) -> int:
     """Write the files that start the plan."""
@@ -50,6 +56,8 @@ def render(
         "templates": templates,
         "numa_style": numa_style,
         "require_digests": require_digests,
+        "observability": observability,
+        "exports": tuple(dict.fromkeys(export or ())),
     }
     bundle = lay_out(chosen, target, catalog=catalog, role=role, **options)
     if check or diff:
