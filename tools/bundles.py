@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,32 +57,40 @@ def two_role_plan(users: int, context: int) -> Plan:
 
 
 class Stack:
-    """The launch bundle of a plan, its scripts started on free ports."""
+    """The launch bundle of a plan, its scripts started on free ports. `options`: what else is rendered."""
 
-    def __init__(self, plan: Plan, folder: Path) -> None:
-        self._folder = put_files(planner.render(plan, "launch"), folder / "bundle")
-        self._ports = {"router": free_port()} | {service.name: free_port() for service in plan.services}
+    def __init__(self, plan: Plan, folder: Path, **options: object) -> None:
+        self.bundle = planner.render(plan, "launch", **options)
+        self.folder = put_files(self.bundle, folder / "bundle")
+        self.ports = {"router": free_port()} | {service.name: free_port() for service in plan.services}
         assert plan.router is not None
-        with_port(self._folder / "router.sh", plan.router.port, self._ports["router"])
-        config = self._folder / "config" / "router.json"
+        with_port(self.folder / "router.sh", plan.router.port, self.ports["router"])
         for service in plan.services:
             models = put_model(service, folder / "models")
-            with_port(self._folder / f"{service.name}.sh", service.port, self._ports[service.name])
-            own = config.read_text().replace(f"127.0.0.1:{service.port}", f"127.0.0.1:{self._ports[service.name]}")
-            config.write_text(own)
+            with_port(self.folder / f"{service.name}.sh", service.port, self.ports[service.name])
+        planned = {"router": plan.router.port} | {service.name: service.port for service in plan.services}
+        self._move({planned[name]: port for name, port in self.ports.items()})
         # The router's packages are the ones of this interpreter.
         self._environment = os.environ | {"PLANNER_MODELS_DIR": str(models), "PLANNER_ROUTER_PYTHON": sys.executable}
 
+    def _move(self, ports: dict[int, int]) -> None:
+        """Addresses in configurations: planned ports -> those that are used."""
+        for path in self.bundle:
+            if path.startswith(("config/", "exports/", "observability/prometheus/")):
+                text = (self.folder / path).read_text()
+                moved = re.sub(r"(?<=127\.0\.0\.1:)(\d+)", lambda m: str(ports.get(int(m[1]), m[1])), text)
+                (self.folder / path).write_text(moved)
+
     def start(self, name: str) -> contextlib.AbstractContextManager[Server]:
         """One script: the router's or a service's, by name."""
-        port = self._ports[name]
-        return serving(["bash", f"{name}.sh"], port, environment=self._environment, folder=self._folder)
+        port = self.ports[name]
+        return serving(["bash", f"{name}.sh"], port, environment=self._environment, folder=self.folder)
 
 
 @contextlib.contextmanager
-def started_stack(plan: Plan, folder: Path) -> Iterator[tuple[Stack, dict[str, Server]]]:
+def started_stack(plan: Plan, folder: Path, **options: object) -> Iterator[tuple[Stack, dict[str, Server]]]:
     """Every service of the plan, then its router, until the end of the block."""
-    stack = Stack(plan, folder)
+    stack = Stack(plan, folder, **options)
     with contextlib.ExitStack() as running:
         names = (*(service.name for service in plan.services), "router")
         yield stack, {name: running.enter_context(stack.start(name)) for name in names}

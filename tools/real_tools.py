@@ -32,16 +32,25 @@ SID = [
     "libzstd1",
 ]
 TRIXIE = ("docker-compose", "podman", "kubectl", "promtool")
-# Program -> the requirements of its environment. MLX-LM is the version that catalog/servers.yaml describes; mlx[cpu]
-# runs it without Apple's GPU (352 MB).
+# Program -> the requirements of its environment; what stands before `-with-` is the program's name there. MLX-LM is the
+# version that catalog/servers.yaml describes; mlx[cpu] runs it without Apple's GPU (352 MB).
 PYTHON_TOOLS = {
     "mlx_lm.server": ("mlx-lm==0.32.2", "mlx[cpu]==0.32.4"),
+    # Its library, which reads the proxy's configuration and does the proxy's routing (369 MB); the rest of the proxy is
+    # not needed for that.
+    "python-with-litellm": ("litellm==1.109.1",),
     "pre-commit": ("pre-commit==4.7.0",),
     "check-jsonschema": ("check-jsonschema==0.39.0",),
     "kubernetes-validate": ("kubernetes-validate==1.37.0",),
 }
 LLAMA_TOOLS = ("llama-server", "llama-quantize", "llama-bench", "llama-cli")
-SYSTEM_TOOLS = {"numactl": "numactl", "systemd-analyze": "systemd", "lscpu": "util-linux", "lstopo": "hwloc", "haproxy": "haproxy"}
+SYSTEM_TOOLS = {
+    "numactl": "numactl",
+    "systemd-analyze": "systemd",
+    "lscpu": "util-linux",
+    "lstopo": "hwloc",
+    "haproxy": "haproxy",
+}
 
 
 def cache_folder() -> Path:
@@ -174,7 +183,8 @@ def obtain_python_tools(folder: Path) -> None:
             subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
             subprocess.run([home / "bin" / "pip", "install", "--quiet", *requirements], check=True)
             (home / "done").touch()
-        script(folder / "bin" / program, f'#!/bin/sh\nexec "{home}/bin/{program}" "$@"\n')
+        own = program.partition("-with-")[0]
+        script(folder / "bin" / program, f'#!/bin/sh\nexec "{home}/bin/{own}" "$@"\n')
 
 
 def missing_system_tools() -> dict[str, str]:
