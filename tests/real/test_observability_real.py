@@ -15,7 +15,8 @@ from planner.bench.connection import Client
 from planner.bench.endpoint import parse_endpoint
 from planner.rendering import TARGETS, RenderOptions, lay_out
 from planner.rendering.bundle import CannotServe
-from tests.real.judges import manifest_objections, run
+from planner.rendering.write import write_bundle
+from tests.real.judges import compose_objections, manifest_objections, run
 from tests.real.test_router_real import CHAT, client, question
 from tests.rendering import plans
 from tests.rendering.promql import RULES, SCRAPING, expressions, series
@@ -99,6 +100,16 @@ def test_kubernetes_accepts_the_policy_that_lets_prometheus_in(tmp_path: Path) -
     bundle = lay_out(*plans.team(), "kubernetes", RenderOptions(observability=True))
     (tmp_path / "network.yaml").write_text(bundle["cluster/network.yaml"])
     assert manifest_objections(tmp_path / "network.yaml") == ""
+
+
+@pytest.mark.parametrize("case", ["team-router", "cpu-numa", "per-node", "ollama"])
+def test_docker_compose_accepts_the_containers_and_yamllint_their_files(case: str, tmp_path: Path) -> None:
+    write_bundle(lay_out(*plans.CASES[case](), "compose", RenderOptions(observability=True)), tmp_path)
+    for profile in ((), ("--profile", "observability"), ("--profile", "*")):
+        assert compose_objections(tmp_path, *profile) == ""
+    rules = "{extends: default, rules: {line-length: disable, document-start: disable}}"
+    done = run("yamllint", "--strict", "-d", rules, *sorted(tmp_path.rglob("*.yaml")))
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.fixture(scope="module")
