@@ -14,6 +14,8 @@ PROMETHEUS_IMAGE = "docker.io/prom/prometheus:v3.5.1"
 GRAFANA_IMAGE = "docker.io/grafana/grafana:12.4.3"
 # Prometheus' usual port, and for Grafana the one after the router's, whose own it shares.
 PROMETHEUS_PORT, GRAFANA_PORT = 9090, 3001
+# Wherever the router is bound: Prometheus asks nobody for a key.
+_ADDRESS = "127.0.0.1"
 
 
 class Watching(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,12 +36,11 @@ def watching(deployment: Deployment) -> Watching | None:
     has their ports."""
     if not deployment.options.observability:
         return None
-    bind = deployment.options.bind
     return Watching(
         prometheus_image=deployment.pinned(PROMETHEUS_IMAGE),
         grafana_image=deployment.pinned(GRAFANA_IMAGE),
-        prometheus=publish(bind, PROMETHEUS_PORT, "prometheus"),
-        grafana=publish(bind, GRAFANA_PORT, "grafana"),
+        prometheus=publish(_ADDRESS, PROMETHEUS_PORT, "prometheus"),
+        grafana=publish(_ADDRESS, GRAFANA_PORT, "grafana"),
         networks=("backend", "edge") if deployment.router is not None else ("edge",),
         reads_key=any(job.key_file for job in scrape_jobs(deployment, "compose")),
     )

@@ -195,7 +195,8 @@ def services(bundle: Bundle) -> dict[str, dict[str, Any]]:
 
 
 def test_the_containers_start_only_with_their_profile_and_are_shut_in_as_the_router_is() -> None:
-    found = services(watched("team-router"))
+    found = services(watched("team-router", bind="10.0.0.5"))
+    assert {port["host_ip"] for port in found["router"]["ports"]} == {"10.0.0.5"}
     for name in ("prometheus", "grafana"):
         own, router = found[name], found["router"]
         assert own["profiles"] == ["observability"]

@@ -14,8 +14,8 @@ _ROLES: tuple[Role, ...] = ("interactive", "batch", "embedding", "image")
 
 
 class Backend(msgspec.Struct, frozen=True, kw_only=True):
-    """One process. `served`: the model name that it wants to hear; `defaults`: fields that it forgets between
-    requests; `command`: the words that start it from the bundle's folder, on the target `launch`."""
+    """One process. `served`: the model name that it wants to hear, `names` those that clients may use; `defaults`:
+    fields that it forgets between requests; `command`: the words that start it from the folder of a `launch` bundle."""
 
     name: str
     role: Role
@@ -23,7 +23,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     health: str
     has_key: bool
     served: str
-    model: str
+    names: tuple[str, ...]
     context: int
     slots: int
     start_seconds: int
@@ -46,23 +46,29 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
 def backends(deployment: Deployment, target: str) -> tuple[Backend, ...]:
     """Every process of the deployment, by role."""
     found = [
-        _backend(deployment, target, unit, instance)
+        _backend(unit, instance, server_address(deployment, target, unit, instance), _names(deployment, unit))
         for unit in deployment.units
         for instance in deployment.instances(unit)
     ]
     return tuple(sorted(found, key=lambda backend: _ROLES.index(backend.role)))
 
 
-def _backend(deployment: Deployment, target: str, unit: Unit, instance: Instance) -> Backend:
+def _names(deployment: Deployment, unit: Unit) -> tuple[str, ...]:
+    """The names of a unit's model, as our router knows them."""
+    endpoints = {e.service: e for e in deployment.router.endpoints} if deployment.router is not None else {}
+    return tuple(name for name in aliases(unit, endpoints.get(unit.name)) if name != "default")
+
+
+def _backend(unit: Unit, instance: Instance, address: str, names: tuple[str, ...]) -> Backend:
     node = () if instance.node is None else (str(instance.node),)
     return Backend(
         name=instance.name,
         role=unit.service.role,
-        address=server_address(deployment, target, unit, instance),
+        address=address,
         health=unit.launch.health.path,
         has_key=unit.launch.has_key,
         served=served_name(unit),
-        model=unit.service.model,
+        names=names,
         context=unit.service.context,
         slots=max(1, unit.service.parallel),
         start_seconds=unit.launch.start_seconds,
@@ -76,7 +82,7 @@ def roles(found: tuple[Backend, ...]) -> dict[Role, tuple[Backend, ...]]:
     return {role: own for role in _ROLES if (own := tuple(b for b in found if b.role == role))}
 
 
-def groups(deployment: Deployment, found: tuple[Backend, ...]) -> tuple[Group, ...]:
+def groups(found: tuple[Backend, ...]) -> tuple[Group, ...]:
     """The names that clients may ask for: `default`, the other roles by their own names, and the models' names, each
     for the first role that has it."""
     names: dict[str, tuple[Backend, ...]] = {}
@@ -84,18 +90,6 @@ def groups(deployment: Deployment, found: tuple[Backend, ...]) -> tuple[Group, .
     for number, (role, own) in enumerate(by_role.items()):
         names["default" if number == 0 else role] = own
     for own in by_role.values():
-        for name in _model_names(deployment, own):
-            names.setdefault(name, tuple(backend for backend in own if name in _names(deployment, backend)))
+        for name in sorted({name for backend in own for name in backend.names}):
+            names.setdefault(name, tuple(backend for backend in own if name in backend.names))
     return tuple(Group(name=name, backends=members) for name, members in names.items())
-
-
-def _model_names(deployment: Deployment, own: tuple[Backend, ...]) -> list[str]:
-    return sorted({name for backend in own for name in _names(deployment, backend)} - {"default"})
-
-
-def _names(deployment: Deployment, backend: Backend) -> set[str]:
-    endpoints = {e.service: e for e in deployment.router.endpoints} if deployment.router is not None else {}
-    for unit in deployment.units:
-        if any(instance.name == backend.name for instance in deployment.instances(unit)):
-            return set(aliases(unit, endpoints.get(unit.name)))
-    return set()

@@ -33,7 +33,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 def litellm_config(deployment: Deployment, target: str, templates: TemplateSet, header: tuple[str, ...]) -> str:
     """litellm.yaml. Raises RenderError for a name that LiteLLM would take for a variable."""
     found = backends(deployment, target)
-    named = groups(deployment, found)
+    named = groups(found)
     entries = tuple(_entry(group, backend) for group in named for backend in group.backends)
     values = {"header": header, "entries": entries, "fallbacks": _fallbacks(named, found), "timeout": READ_S}
     text = templates.fill("exports/litellm.yaml.j2", values)

@@ -17,7 +17,7 @@ _LEAST_START_S = 15
 def llama_swap_config(deployment: Deployment, target: str, templates: TemplateSet, header: tuple[str, ...]) -> str:
     """llama-swap.yaml. Raises RenderError for a name that llama-swap would take for a macro: it knows no escape."""
     found = backends(deployment, target)
-    named = groups(deployment, found)
+    named = groups(found)
     for name in (*(group.name for group in named), *(backend.served for backend in found)):
         if "${" in name:
             raise RenderError(f"llama-swap would take part of the name {name!r} for a macro", hint="rename the model")
