@@ -4,13 +4,13 @@
 
 import contextlib
 import hmac
+import itertools
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from slots import Slots
+from slots import CLASSES, Slots
 
 # From a short prompt on a GPU to a long one on a CPU.
 BUCKETS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1800)
@@ -61,7 +61,7 @@ class Backend:
 class Metrics:
     """What /metrics tells, each kind of it once."""
 
-    def __init__(self, backends: Iterable[Backend]) -> None:
+    def __init__(self, backends: list[Backend]) -> None:
         self.registry = CollectorRegistry()
         labels = ("backend", "priority")
         self.requests = Counter(
@@ -80,6 +80,12 @@ class Metrics:
         waiting = self.gauge("waiting", "Requests in the backend's queue.")
         running = self.gauge("running", "Requests that hold one of the backend's slots.")
         slots = self.gauge("slots", "Requests that the backend serves at a time.")
+        # A counter that first appears at 1 has not grown for Prometheus: what is watched is there from the start.
+        names = [backend.name for backend in backends]
+        for refusal in itertools.product(["", *names], CLASSES, ("429", "503")):
+            self.requests.labels(*refusal)
+        for failure in itertools.product(names, ("unreachable", "unavailable", "broke_off")):
+            self.failures.labels(*failure)
         for backend in backends:
             waiting.labels(backend.name).set_function(lambda b=backend: b.slots.waiting)
             running.labels(backend.name).set_function(lambda b=backend: b.slots.running.total())
