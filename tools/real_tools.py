@@ -189,7 +189,8 @@ def obtain_python_tools(folder: Path) -> None:
 
 def missing_system_tools() -> dict[str, str]:
     """Programs that have to be installed, with their Debian package."""
-    return {tool: package for tool, package in SYSTEM_TOOLS.items() if shutil.which(tool) is None}
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"  # haproxy's place in Debian is not on every user's
+    return {tool: package for tool, package in SYSTEM_TOOLS.items() if shutil.which(tool, path=path) is None}
 
 
 def main() -> int:
