@@ -105,7 +105,9 @@ class PlanningOptions:
     roles: Annotated[
         str | None, typer.Option(help="Services to plan, like interactive,batch.", rich_help_panel=NEEDS)
     ] = None
-    model: Annotated[str | None, typer.Option(help="Only this model.", rich_help_panel=LIMITS)] = None
+    model: Annotated[
+        list[str] | None, typer.Option(help="Only this model; repeated: only these.", rich_help_panel=LIMITS)
+    ] = None
     family: Annotated[str | None, typer.Option(help="Only this family.", rich_help_panel=LIMITS)] = None
     quant: Annotated[str | None, typer.Option(help="Only this quantization.", rich_help_panel=LIMITS)] = None
     min_quant: Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from planner.catalog.records.policy import Role
@@ -34,13 +35,13 @@ class Headroom(Record):
 class Constraints(Record):
     """What a plan must satisfy. Names are catalog ids; None and empty = no constraint.
 
-    `context_tokens` 0 means the model's native length. `max_memory` caps pools by id, by kind (`ram`, `unified`) or
+    `models`: only these compete. `context_tokens` 0 means the model's native length. `max_memory` caps pools by id, by kind (`ram`, `unified`) or
     as `vram` (every GPU); the key `""` caps every pool."""
 
     users: int | None = None
     context_tokens: int | None = None
     roles: tuple[Role, ...] = ()
-    model: str | None = None
+    models: tuple[str, ...] = ()
     family: str | None = None
     quant: str | None = None
     min_quant: str | None = None
@@ -57,6 +58,11 @@ class Constraints(Record):
     prefer: Prefer | None = None
     deterministic: bool = False
 
+    @property
+    def model(self) -> str | None:
+        """The only model that competes; None with several or all."""
+        return self.models[0] if len(self.models) == 1 else None
+
     def __post_init__(self) -> None:
         for problem, hint in _contradictions(self):
             raise UsageError(problem, hint=hint)
@@ -68,9 +74,9 @@ def _contradictions(asked: Constraints) -> list[tuple[str, str]]:
         found.append((f"users {asked.users} must be at least 1", "leave --users out for the workload's own"))
     if asked.min_decode_tokens_per_s is not None and asked.min_decode_tokens_per_s <= 0:
         found.append(("the least decode speed must be more than zero", "write it like --min-decode 15"))
-    for name in ("model", "family", "server"):
-        value = getattr(asked, name)
-        if value is not None and value in asked.exclude:
+    named = [("model", name) for name in asked.models]
+    for name, value in (*named, ("family", asked.family), ("server", asked.server)):
+        if value in asked.exclude:
             found.append((f"{name} {value} is both asked for and excluded", f"drop --{name} or --exclude {value}"))
     if asked.quant is not None and asked.quant in asked.exclude:
         found.append((f"quant {asked.quant} is both asked for and excluded", f"drop --exclude {asked.quant}"))
@@ -142,8 +148,10 @@ def _roles(_catalog: Catalog, value: Any) -> tuple[Role, ...]:
     return tuple(role for name in names for role in known if role == name)
 
 
-def _model(catalog: Catalog, value: Any) -> str:
-    return catalog.model(str(value)).id
+def _models(catalog: Catalog, value: Any) -> tuple[str, ...]:
+    """Ids of one name or of several, each once."""
+    names = [value] if isinstance(value, (str, Path)) else list(value)
+    return tuple(dict.fromkeys(catalog.model(str(name)).id for name in names))
 
 
 def _family(catalog: Catalog, value: Any) -> str:
@@ -256,7 +264,7 @@ _READERS: dict[str, tuple[str, Any]] = {
     "users": ("users", _users),
     "context": ("context_tokens", _context),
     "roles": ("roles", _roles),
-    "model": ("model", _model),
+    "model": ("models", _models),
     "family": ("family", _family),
     "quant": ("quant", _quant),
     "min_quant": ("min_quant", _quant),

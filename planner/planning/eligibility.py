@@ -35,13 +35,13 @@ def refuse_model(
         _refuse_by_name(model, role, constraints)
         or _refuse_license(model, constraints.license)
         or _refuse_capability(model, capabilities)
-        or _refuse_context(model, context_tokens, named=constraints.model == model.id)
+        or _refuse_context(model, context_tokens, named=model.id in constraints.models)
     )
 
 
 def _refuse_by_name(model: Model, role: Role, constraints: Constraints) -> Refusal | None:
-    if constraints.model is not None and constraints.model != model.id:
-        return Refusal(reason_id="model", text=f"only {constraints.model} was asked for")
+    if constraints.models and model.id not in constraints.models:
+        return Refusal(reason_id="model", text=f"only {' and '.join(constraints.models)} may compete")
     if role in {"interactive", "batch"} and constraints.family not in {None, model.family}:
         return Refusal(reason_id="family", text=f"family {model.family}, asked for {constraints.family}")
     for name in (model.id, model.family):

@@ -84,14 +84,14 @@ def _would_fit(attempt: Attempt, question: Question) -> str:
     asked = question.constraints
     if asked.gpu_only:
         text += ", or without --gpu-only"
-    if asked.model is not None:
+    if asked.models:
         text += ", or take a smaller --model" + (" or fewer bits: drop --quant" if asked.quant else "")
     return text
 
 
 def _ruled_out(found: Found, constraints: Constraints) -> NoFeasiblePlan:
     """Constraints left nothing: count why, most frequent reason first; the reasons of the named model alone if any."""
-    own = [loser for loser in found.rejected if loser.model == constraints.model]
+    own = [loser for loser in found.rejected if loser.model in constraints.models]
     losers = own or [loser for loser in found.rejected if loser.reason_id not in {"kind", "model", "family"}]
     counts = Counter(loser.reason_id for loser in losers)
     if not counts:

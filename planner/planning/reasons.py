@@ -55,7 +55,8 @@ def _targets(main: Chosen) -> Reason:
 
 def _model(main: Chosen, ability: Ability, runners: list[Candidate]) -> Reason:
     name = main.candidate.model.name
-    if main.question.constraints.model is not None:
+    asked = main.question.constraints.models
+    if len(asked) == 1:
         return Reason(rule="model", text=f"{name} was asked for")
     rivals = len({other.model.id for other in runners} - {main.candidate.model.id})
     among = f", first of {rivals + 1} models compared here" if rivals else ""

@@ -114,7 +114,9 @@ def _options(constraints: Constraints) -> dict[str, str]:
     for name in Constraints.__struct_fields__:
         value = getattr(constraints, name)
         if value != getattr(DEFAULT, name):
-            given[name] = value.label if hasattr(value, "label") else _text(value)
+            # The option's own name: it may be repeated.
+            shown = "model" if name == "models" else name
+            given[shown] = value.label if hasattr(value, "label") else _text(value)
     return given
 
 

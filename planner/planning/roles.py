@@ -244,7 +244,7 @@ def _batch_questions(case: Case, site: Site, chosen: tuple[Chosen, ...], *, both
     )
     if not chosen:
         return [question._replace(constraints=replace(asked, server=free.server, quant=free.quant))]
-    same = replace(asked, model=chosen[0].candidate.model.id)
+    same = replace(asked, models=(chosen[0].candidate.model.id,))
     return [question._replace(constraints=same), question]
 
 
@@ -262,7 +262,7 @@ def _embedding_questions(case: Case, site: Site, chosen: tuple[Chosen, ...]) -> 
         listed = tuple(name for name in case.row.shortlist if _kind(case.catalog, name) == "embedding")
         row = replace(own, servers=servers, shortlist=listed or own.shortlist)
         asked = replace(
-            asked, model=None, family=None, quant=None, min_quant=None, server=None, min_decode_tokens_per_s=None,
+            asked, models=(), family=None, quant=None, min_quant=None, server=None, min_decode_tokens_per_s=None,
             max_ttft_s=None, kv_type=None,
         )  # fmt: skip
     question = Question(

@@ -32,7 +32,7 @@ def why_not(
     main = find_services(case, site_of(hardware, constraints)).chosen[0]
     if main.candidate.model.id == model_id:
         return ()
-    asked = replace(constraints, model=model_id) if constraints.model is None else constraints
+    asked = replace(constraints, models=(model_id,)) if not constraints.models else constraints
     question = main.question._replace(constraints=asked)
     triples, losers = list_triples(question)
     found = Found([], losers, [], [])
