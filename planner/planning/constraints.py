@@ -35,8 +35,8 @@ class Headroom(Record):
 class Constraints(Record):
     """What a plan must satisfy. Names are catalog ids; None and empty = no constraint.
 
-    `models`: only these compete. `context_tokens` 0 means the model's native length. `max_memory` caps pools by id, by kind (`ram`, `unified`) or
-    as `vram` (every GPU); the key `""` caps every pool."""
+    `models`: only these compete. `context_tokens` 0 means the model's native length. `max_memory` caps pools by id, by
+    kind (`ram`, `unified`) or as `vram` (every GPU); the key `""` caps every pool."""
 
     users: int | None = None
     context_tokens: int | None = None

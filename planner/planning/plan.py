@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+from planner.catalog.records import Axis, MatrixRow
 from planner.catalog.records.policy import Role, Workload
 from planner.hardware.facts import FORMAT_VERSION, Hardware
+from planner.planning.constraints import Prefer
+from planner.planning.rank import Targets, Value
 from planner.servers.records import Service
 from planner.sizing.records import Placement, Pool, Record
 from planner.speed.records import Range
@@ -103,9 +106,43 @@ class Plan(Record, kw_only=True):
     options: dict[str, str] = {}
 
 
+class Place(Record):
+    """One candidate in the order: its value at each level (less is better), the figures that these are made of, and
+    the first level at which it falls behind the place before it. `ability` and `quant_loss` are size doublings."""
+
+    model: str
+    model_name: str
+    quant: str
+    server: str
+    placement: Placement
+    values: tuple[Value, ...]
+    ability: float
+    quant_loss: float
+    decode_tokens_per_s: float | None
+    ttft_s: float | None
+    total_bytes: int
+    free_fraction: float
+    behind_by: str | None = None
+    behind_text: str | None = None
+
+
+class Decision(Record):
+    """Everything that the order of candidates is made of. `levels` name the values of each place, the first that
+    differs decides; `facts` are those that hold here, `row` is the first row whose facts all do."""
+
+    facts: tuple[str, ...]
+    row: MatrixRow
+    targets: Targets
+    prefer: Prefer | None
+    axis: Axis | None
+    levels: tuple[str, ...]
+    places: tuple[Place, ...]
+
+
 class Answer(Record):
     """What `recommend` returns."""
 
     plan: Plan
     alternatives: tuple[Alternative, ...] = ()
     rejected: tuple[Rejected, ...] = ()
+    decision: Decision | None = None

@@ -85,31 +85,30 @@ def _roles(services: Services) -> list[Reason]:
     return found + [Reason(rule=f"role.{role}", text=f"no {role} service: {why}") for role, why in services.left_out]
 
 
-def alternatives_of(
+def runners_up(
     winner: Candidate, ranked: list[Candidate], ranking: Ranking, *, one_model: bool
-) -> tuple[Alternative, ...]:
-    """Runners-up, the best of each model (of each quant and server when only one model competes)."""
-    seen = {winner.label if one_model else winner.model.id}
-    found: list[Alternative] = []
+) -> tuple[Candidate, ...]:
+    """Candidates behind the winner, the best of each model (of each quant and server when only one model competes)."""
+    found: dict[str, Candidate] = {}
     for other in sorted(ranked, key=lambda candidate: key_of(candidate, ranking)):
-        name = other.label if one_model else other.model.id
-        if name in seen:
-            continue
-        seen.add(name)
-        _, text = explain_loss(winner, other, ranking)
-        found.append(
-            Alternative(
-                model=other.model.id,
-                model_name=other.model.name,
-                quant=other.quant.id,
-                server=other.server,
-                placement=other.placement,
-                total_bytes=other.footprint.total_bytes,
-                context=other.footprint.context_tokens,
-                decode_tokens_per_s=other.speed.decode_tokens_per_s,
-                reason=text,
-            )
+        found.setdefault(other.label if one_model else other.model.id, other)
+    found.pop(winner.label if one_model else winner.model.id, None)
+    return tuple(found.values())[:RUNNERS_UP]
+
+
+def alternatives_of(winner: Candidate, runners: tuple[Candidate, ...], ranking: Ranking) -> tuple[Alternative, ...]:
+    """Runners-up with their figures, and what puts each behind the winner."""
+    return tuple(
+        Alternative(
+            model=other.model.id,
+            model_name=other.model.name,
+            quant=other.quant.id,
+            server=other.server,
+            placement=other.placement,
+            total_bytes=other.footprint.total_bytes,
+            context=other.footprint.context_tokens,
+            decode_tokens_per_s=other.speed.decode_tokens_per_s,
+            reason=explain_loss(winner, other, ranking)[1],
         )
-        if len(found) == RUNNERS_UP:
-            break
-    return tuple(found)
+        for other in runners
+    )

@@ -11,14 +11,15 @@ from planner.errors import UsageError
 from planner.hardware.facts import Hardware
 from planner.planning.ability import abilities
 from planner.planning.constraints import Constraints
-from planner.planning.facts import Situation
+from planner.planning.decision import decision_of
+from planner.planning.facts import Situation, true_facts
 from planner.planning.losers import losers_of
 from planner.planning.machine import pool_plans, site_of
 from planner.planning.matrix import choose_row, validate_row
 from planner.planning.pitfalls.planned import warnings_of
 from planner.planning.plan import Answer, Plan, Rejected
 from planner.planning.rank import Candidate
-from planner.planning.reasons import alternatives_of, reasons_of
+from planner.planning.reasons import alternatives_of, reasons_of, runners_up
 from planner.planning.reference import quote_row
 from planner.planning.roles import Case, Chosen, Services, find_services
 from planner.planning.services import router_of, services_of
@@ -58,8 +59,14 @@ def recommend(hardware: Hardware, catalog: Catalog, workload: Workload, constrai
         warnings=warnings_of(case, services, site, plan.services, router),
         options=_options(constraints),
     )
-    runners = alternatives_of(main.candidate, ranked, main.question.ranking, one_model=one_model)
-    return Answer(plan=plan, alternatives=runners, rejected=_losers(main, services))
+    ranking = main.question.ranking
+    runners = runners_up(main.candidate, ranked, ranking, one_model=one_model)
+    return Answer(
+        plan=plan,
+        alternatives=alternatives_of(main.candidate, runners, ranking),
+        rejected=_losers(main, services),
+        decision=decision_of(true_facts(case.situation), main.question, main.candidate, runners),
+    )
 
 
 def case_of(hardware: Hardware, catalog: Catalog, workload: Workload, constraints: Constraints) -> Case:
@@ -79,7 +86,7 @@ def case_of(hardware: Hardware, catalog: Catalog, workload: Workload, constraint
     row = choose_row(catalog, situation)
     validate_row(row, catalog)
     known = abilities(catalog, parameter_counts, workload)
-    return Case(hardware, catalog, workload, constraints, users, context, row, known)
+    return Case(hardware, catalog, workload, constraints, users, context, row, known, situation)
 
 
 def parameter_counts(model: Model) -> tuple[int, int] | None:

@@ -17,6 +17,7 @@ from planner.errors import NoFeasiblePlan, UnknownName
 from planner.hardware.facts import Hardware
 from planner.planning.ability import EMBEDDING, Ability
 from planner.planning.constraints import Constraints
+from planner.planning.facts import Situation
 from planner.planning.fit import Demand, demand_of
 from planner.planning.images import search_images
 from planner.planning.machine import after
@@ -47,6 +48,7 @@ class Case(NamedTuple):
     context_tokens: int
     row: MatrixRow
     abilities: Mapping[str, Ability]
+    situation: Situation
 
     @property
     def axis(self) -> Axis:
