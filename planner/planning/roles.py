@@ -30,8 +30,8 @@ from planner.planning.search import Found, search
 if TYPE_CHECKING:
     from planner.catalog.catalog import Catalog
 
-# Where a batch service runs beside an interactive one: in RAM, where continuous batching needs no GPU.
-BATCH_SERVERS = ("llama-server", "ollama")
+# Where a second language service runs beside one on the GPU: in RAM.
+RAM_SERVERS = ("llama-server", "ollama")
 
 # Embedding models lose nothing that retrieval notices at 8 bits.
 EMBEDDING_QUANTS = ("Q8_0", "F16", "BF16", "FP16")
@@ -79,15 +79,10 @@ class Services(NamedTuple):
 
 
 def planned_roles(case: Case) -> tuple[tuple[Role, ...], tuple[Role, ...]]:
-    """Required and optional roles. A batch workload gets an interactive role on the GPU beside it only when there is
-    RAM for itself; roles that the person names are required and nothing else is planned."""
+    """Required and optional roles. Roles that the person names are required and nothing else is planned."""
     if case.constraints.roles:
         return case.constraints.roles, ()
-    workload = case.workload
-    optional = tuple(role for role in workload.optional_roles if _sensible(role, case))
-    if workload.roles == ("batch",) and "interactive" in optional:
-        return ("interactive", "batch"), ()
-    return workload.roles, optional
+    return case.workload.roles, tuple(role for role in case.workload.optional_roles if _sensible(role, case))
 
 
 def _sensible(role: Role, case: Case) -> bool:
@@ -113,12 +108,12 @@ def find_services(case: Case, site: Site) -> Services:
 
 
 def _without_spare(required: tuple[Role, ...], case: Case) -> tuple[Role, ...]:
-    """The roles that a workload is still useful with: images are given up, and of batch and interactive one."""
+    """The roles that a workload is still useful with: images are given up."""
     if case.constraints.roles:
         return required
     if "image" in required:
         return tuple(role for role in required if role != "image")
-    return case.workload.roles if len(case.workload.roles) < len(required) else required
+    return required
 
 
 def _all_of(required: tuple[Role, ...], case: Case, site: Site) -> Services:
@@ -144,8 +139,8 @@ def _in_order(roles: tuple[Role, ...], case: Case, site: Site, *, both: bool) ->
 def _add_optional(services: Services, optional: tuple[Role, ...], case: Case, site: Site) -> Services:
     chosen, left_out = services.chosen, services.left_out
     for role in optional:
-        if role == "batch" and not chosen[0].candidate.placement.gpus:
-            left_out = (*left_out, (role, "the interactive service already computes on the CPU"))
+        if role in {"batch", "interactive"} and not chosen[0].candidate.placement.gpus:
+            left_out = (*left_out, (role, f"the {chosen[0].role} service already computes on the CPU"))
             continue
         rest = after(site, (one.candidate.footprint for one in chosen))
         try:
@@ -171,11 +166,15 @@ def find_role(role: Role, case: Case, site: Site, chosen: tuple[Chosen, ...], *,
 def _questions(role: Role, case: Case, site: Site, chosen: tuple[Chosen, ...], *, both: bool) -> list[Question]:
     """The questions of a role, the preferred first; later ones are asked only when nothing answers the earlier."""
     match role:
+        case "interactive" if chosen and chosen[0].candidate.placement.gpus:
+            return _beside_questions(role, case, site, chosen)
         case "interactive":
             main = language_question(role, case, site)
             return [main._replace(kinds=_GPU_KINDS)] if both and case.workload.roles == ("batch",) else [main]
+        case "batch" if both:
+            return _beside_questions(role, case, site, chosen)
         case "batch":
-            return _batch_questions(case, site, chosen, both=both)
+            return [language_question("batch", case, site)]
         case "embedding":
             return _embedding_questions(case, site, chosen)
         case _:
@@ -230,23 +229,27 @@ def _floor(name: str | None, catalog: Catalog) -> Quant | None:
         raise UnknownName("quant", name, (quant.id for quant in catalog.quants.values()), hint=hint) from None
 
 
-def _batch_questions(case: Case, site: Site, chosen: tuple[Chosen, ...], *, both: bool) -> list[Question]:
-    """Beside an interactive service: in RAM, the same model first, so that a request may go to either; nobody waits,
-    so no target. Alone: wherever it runs best."""
-    question = language_question("batch", case, site)
-    if not both:
-        return [question]
-    row = replace(
-        case.row, servers=BATCH_SERVERS, device="cpu", quants=("Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "MXFP4_MOE")
-    )
+def _beside_questions(role: Role, case: Case, site: Site, chosen: tuple[Chosen, ...]) -> list[Question]:
+    """A second language service, in RAM: batch work at the rate of the batch workload, or one person who chats. The
+    same model first, so that a request may go to either, where RAM is fast enough for it."""
+    own = case.catalog.workloads.get("batch" if role == "batch" else "chat", case.workload)
+    row = replace(case.row, servers=RAM_SERVERS, device="cpu", quants=("Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "MXFP4_MOE"))
     free = case.constraints
     asked = replace(free, server=None, quant=None, min_decode_tokens_per_s=None, max_ttft_s=None)
-    question = question._replace(
-        ranking=Ranking(row=row, targets=Targets(), axis=case.axis), kinds=("cpu",), constraints=asked
+    targets = targets_of(own) if role == "interactive" else Targets(decode_tokens_per_s=own.min_decode_tokens_per_s)
+    question = language_question(role, case, site)._replace(
+        ranking=Ranking(row=row, targets=targets, axis=case.axis), kinds=("cpu",), constraints=asked
     )
+    if role == "interactive":
+        question = question._replace(demand=demand_of(own, own.users, own.context_tokens, free.kv_type))
     if not chosen:
         return [question._replace(constraints=replace(asked, server=free.server, quant=free.quant))]
-    same = replace(asked, models=(chosen[0].candidate.model.id,))
+    same = replace(
+        asked,
+        models=(chosen[0].candidate.model.id,),
+        min_decode_tokens_per_s=targets.decode_tokens_per_s,
+        max_ttft_s=targets.ttft_s,
+    )
     return [question._replace(constraints=same), question]
 
 

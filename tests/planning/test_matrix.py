@@ -37,6 +37,7 @@ REACHED = [
     ("team", (RTX,), 10, "team"),
     ("team", (), 10, "team-without-vllm"),
     ("long-context", (RTX,), 1, "long-context"),
+    ("long-context", (RTX, RTX), 1, "long-context-gpus"),
     ("long-context", (MAC,), 1, "long-context-gpu"),
     ("code", (RTX,), 1, "code"),
     ("code", (RTX,), 8, "code-team"),

@@ -56,6 +56,7 @@ def _setup(case: Case, one: Chosen, service: Service, site: Site) -> Setup:
         quant=found.quant,
         context_tokens=service.context,
         slots=service.parallel,
+        users=one.demand.users,
         stretched=True,
         sampling=service.sampling,
         placement=placement,

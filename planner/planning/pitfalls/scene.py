@@ -48,7 +48,7 @@ class Setup(NamedTuple):
 
     `place`: where it stands in a file. `context_tokens`: what one user gets; `shared_tokens`: the total that the slots
     divide among them; `reach_tokens`: the longest context that would fit. `stretched`: an extension of the trained
-    context is switched on. `makes_room`: what does not fit is moved or shortened without an error. `numa`: None where
+    context is switched on. `users`: how many ask it at once, where the scene does not say. `makes_room`: what does not fit is moved or shortened without an error. `numa`: None where
     the file has no say in it. `devices`: GPUs by id or index, `all` for every one. `starts_server`: False for a file
     that only configures a model."""
 
@@ -62,6 +62,7 @@ class Setup(NamedTuple):
     shared_tokens: int | None = None
     reach_tokens: int | None = None
     slots: int | None = None
+    users: int | None = None
     stretched: bool = False
     sampling: Sampling | None = None
     placement: Placement | None = None

@@ -95,8 +95,9 @@ def single_slot(scene: Scene) -> Iterator[Sign]:
     """One request at a time for several people."""
     for setup in scene.setups:
         copies = setup.placement.instances if setup.placement else 1
-        if (scene.users or 1) > 1 and setup.slots == 1 and copies == 1:
-            text = f"one slot for {scene.users} users: every request waits until those before it are done"
+        users = setup.users or scene.users or 1
+        if users > 1 and setup.slots == 1 and copies == 1:
+            text = f"one slot for {users} users: every request waits until those before it are done"
             yield Sign(text, setup)
 
 
