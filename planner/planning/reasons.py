@@ -8,7 +8,8 @@ from planner.planning.machine import pool_plans
 from planner.planning.placement import Site
 from planner.planning.plan import Alternative, Reason
 from planner.planning.rank import ORDERS, Candidate, Ranking, key_of
-from planner.planning.roles import Chosen, Services
+from planner.planning.role_questions import Chosen
+from planner.planning.roles import Services
 from planner.planning.search import RUNNERS_UP
 from planner.units import format_gib, format_rate
 

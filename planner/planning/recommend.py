@@ -21,7 +21,8 @@ from planner.planning.plan import Answer, Plan, Rejected
 from planner.planning.rank import Candidate
 from planner.planning.reasons import alternatives_of, reasons_of, runners_up
 from planner.planning.reference import quote_row
-from planner.planning.roles import Case, Chosen, Services, find_services
+from planner.planning.role_questions import Case, Chosen
+from planner.planning.roles import Services, find_services
 from planner.planning.services import router_of, services_of
 from planner.sizing.tensors import expand
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from planner.errors import PlannerError
 from planner.planning.plan import Router, RouterEndpoint
-from planner.planning.roles import Case, Chosen
+from planner.planning.role_questions import Case, Chosen
 from planner.servers import SERVERS
 from planner.servers.records import ModelSource, Service
 from planner.servers.sampling import choose_sampling

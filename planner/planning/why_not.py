@@ -16,7 +16,8 @@ from planner.planning.plan import Rejected
 from planner.planning.question import Question, list_triples
 from planner.planning.rank import best_first
 from planner.planning.recommend import DEFAULT, case_of
-from planner.planning.roles import Chosen, Services, find_services
+from planner.planning.role_questions import Chosen
+from planner.planning.roles import Services, find_services
 from planner.planning.search import Found, evaluate
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from planner.planning.machine import site_of
 from planner.planning.question import Question
 from planner.planning.rank import ORDERS, Candidate, Value, key_of
 from planner.planning.recommend import case_of
-from planner.planning.roles import language_question
+from planner.planning.role_questions import language_question
 from planner.planning.search import search
 from planner.servers import SERVERS
 from planner.servers.origin import made_by

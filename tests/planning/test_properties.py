@@ -16,7 +16,8 @@ from planner.planning.machine import site_of
 from planner.planning.question import list_triples
 from planner.planning.rank import ORDERS, key_of
 from planner.planning.recommend import case_of
-from planner.planning.roles import Chosen, find_services
+from planner.planning.role_questions import Chosen
+from planner.planning.roles import find_services
 from planner.planning.search import RUNNERS_UP, evaluate
 
 

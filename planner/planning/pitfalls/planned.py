@@ -9,7 +9,8 @@ from planner.planning.pitfalls.scene import Scene, Setup
 from planner.planning.pitfalls.sized import lighter_of, needs_of, ram_bytes
 from planner.planning.placement import Site
 from planner.planning.plan import Router, Warning as PlanWarning
-from planner.planning.roles import Case, Chosen, Services
+from planner.planning.role_questions import Case, Chosen
+from planner.planning.roles import Services
 from planner.planning.services import sampling_intent
 from planner.servers.records import Service
 from planner.sizing.tensors import expand

@@ -47,10 +47,10 @@ class Setup(NamedTuple):
     """One service, as planned or as found. None: not known, or left to the server.
 
     `place`: where it stands in a file. `context_tokens`: what one user gets; `shared_tokens`: the total that the slots
-    divide among them; `reach_tokens`: the longest context that would fit. `stretched`: an extension of the trained
-    context is switched on. `users`: how many ask it at once, where the scene does not say. `makes_room`: what does not fit is moved or shortened without an error. `numa`: None where
-    the file has no say in it. `devices`: GPUs by id or index, `all` for every one. `starts_server`: False for a file
-    that only configures a model."""
+    divide among them; `reach_tokens`: the longest context that would fit. `users`: how many ask it at once, where the
+    scene does not say. `stretched`: an extension of the trained context is switched on. `makes_room`: what does not fit
+    is moved or shortened without an error. `numa`: None where the file has no say in it. `devices`: GPUs by id or
+    index, `all` for every one. `starts_server`: False for a file that only configures a model."""
 
     name: str
     place: str = ""
