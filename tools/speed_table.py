@@ -49,11 +49,12 @@ def _goal(kind: str, name: str, entry: dict[str, float]) -> str:
 
 def page(errors: dict[str, Any], worked: str) -> str:
     """docs/speed.md with its table and its worked rows made anew."""
-    text = _between(PAGE.read_text(encoding="utf-8"), "rows", worked)
-    return _between(text, "errors", table(errors))
+    text = between(PAGE.read_text(encoding="utf-8"), "rows", worked)
+    return between(text, "errors", table(errors))
 
 
-def _between(text: str, name: str, content: str) -> str:
+def between(text: str, name: str, content: str) -> str:
+    """The text with something else between the marks of that name."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     before, rest = text.split(begin)
     return f"{before}{begin}\n{content}\n{end}{rest.split(end)[1]}"

@@ -67,7 +67,7 @@ class Chosen(NamedTuple):
 def questions_for(role: Role, case: Case, site: Site, chosen: tuple[Chosen, ...], *, both: bool) -> list[Question]:
     """The questions of a role, the preferred first; later ones are asked only when nothing answers the earlier."""
     match role:
-        case "interactive" if chosen and chosen[0].candidate.placement.gpus:
+        case "interactive" if chosen and chosen[0].role == "batch" and chosen[0].candidate.placement.gpus:
             return _beside_questions(role, case, site, chosen)
         case "interactive":
             main = language_question(role, case, site)
