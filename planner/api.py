@@ -267,7 +267,11 @@ def _question(
     known = catalog or load_catalog()
     matrix = constraints.pop("matrix", None)
     if matrix is not None:
+        from planner.planning.matrix import validate_row
+
         known = known.with_matrix(Path(matrix))
+        for row in known.matrix:
+            validate_row(row, known, Path(matrix).name)
     return known, known.workload(workload), constraints_from(known, constraints)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from planner.catalog.records.policy import Role, Workload
 from planner.hardware.facts import Hardware
@@ -152,6 +152,31 @@ FACTS: Mapping[str, Fact] = {
     "several_roles": several_roles,
     "deterministic": deterministic,
 }
+
+
+# What a fact brings with it, and which facts never hold together: with these `catalog check` finds rows that nothing
+# reaches.
+IMPLIED: Mapping[str, tuple[str, ...]] = dict.fromkeys(
+    ("several_gpus", "nvidia_gpu", "amd_gpu", "apple_silicon", "vllm_gpu", "unified_memory"), ("has_gpu",)
+)
+EXCLUSIVE: tuple[frozenset[str], ...] = (
+    frozenset(name for name in FACTS if name.startswith("workload_is_")),
+    frozenset({"single_user", "many_users"}),
+    frozenset({"has_gpu", "cpu_only"}),
+    frozenset({"unified_memory", "separate_memory"}),
+)
+
+
+def with_implied(names: Iterable[str]) -> frozenset[str]:
+    """The facts, and those that hold whenever they do."""
+    named = tuple(names)
+    return frozenset(named).union(*(IMPLIED.get(name, ()) for name in named))
+
+
+def contradiction(names: Iterable[str]) -> tuple[str, ...]:
+    """The facts among these that can never hold together; empty where all can."""
+    held = with_implied(names)
+    return next((tuple(sorted(held & group)) for group in EXCLUSIVE if len(held & group) > 1), ())
 
 
 def true_facts(situation: Situation) -> tuple[str, ...]:

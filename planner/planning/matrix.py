@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING, Literal
 
-from planner.catalog.records.policy import MatrixRow
+from planner.catalog.records.policy import MatrixRow, Reference
 from planner.errors import CatalogError, near_misses
-from planner.planning.facts import FACTS, WORKLOADS, Situation
+from planner.planning.facts import FACTS, WORKLOADS, Situation, contradiction, with_implied
+from planner.planning.question import quant_for
+from planner.servers import SERVERS
 from planner.sizing.records import Record
 
 if TYPE_CHECKING:
@@ -49,10 +52,10 @@ def _near(name: str, known: Iterable[str]) -> str:
     return f"did you mean {', '.join(close)}?" if close else f"known: {', '.join(sorted(known)[:40])}"
 
 
-def validate_row(row: MatrixRow, catalog: Catalog) -> None:
+def validate_row(row: MatrixRow, catalog: Catalog, file: str = FILE) -> None:
     """Raises CatalogError for the first unknown fact, server, model or quant of a row, with near misses."""
     for problem, hint in _problems(row, catalog):
-        raise CatalogError(f"{FILE}: {problem}", hint=hint)
+        raise CatalogError(f"{file}: {problem}", hint=hint)
 
 
 def _problems(row: MatrixRow, catalog: Catalog) -> Iterator[tuple[str, str]]:
@@ -75,27 +78,48 @@ def _problems(row: MatrixRow, catalog: Catalog) -> Iterator[tuple[str, str]]:
                 yield f"{row.id}: {key}: unknown {kind} {name!r}", _near(name, known)
     if not row.servers:
         yield f"{row.id}: servers: a row needs at least one server", "name llama-server"
+    if row.reference is not None:
+        yield from _reference_problems(row.id, row.reference, catalog)
 
 
-def check_matrix(catalog: Catalog) -> tuple[MatrixFinding, ...]:
-    """Errors of rows and workloads: unknown names, rows that can never be reached, workloads without a row."""
+def _reference_problems(row: str, reference: Reference, catalog: Catalog) -> Iterator[tuple[str, str]]:
+    """A reference whose names are known, but which its server cannot get or read any more."""
+    if reference.server not in SERVERS or reference.server not in catalog.servers:
+        return
+    for model, name in product(reference.models, reference.quants):
+        quant = quant_for(catalog, name, reference.server)
+        if model in catalog.models and quant is None:
+            yield f"{row}: reference: {reference.server} cannot read {name}", "name a quant of its formats"
+        elif model in catalog.models and quant and not SERVERS[reference.server].source(catalog.models[model], quant):
+            text = f"{row}: reference: no {name} of {model} is published for {reference.server}"
+            yield text, "take another quant or server, or add the file to the model's entry"
+
+
+def check_matrix(catalog: Catalog, file: str = FILE) -> tuple[MatrixFinding, ...]:
+    """Errors of rows and workloads: unknown names, rows that can never be reached, references that no longer exist;
+    and workloads without a row. `file`: where the rows stand."""
     found = [
-        MatrixFinding(severity="error", subject=FILE, text=f"{problem} ({hint})")
+        MatrixFinding(severity="error", subject=file, text=f"{problem} ({hint})")
         for row in catalog.matrix
         for problem, hint in _problems(row, catalog)
     ]
-    found += _unreachable(catalog.matrix)
+    found += _unreachable(catalog.matrix, file)
     found += _workloads(catalog)
     return tuple(found)
 
 
-def _unreachable(rows: tuple[MatrixRow, ...]) -> Iterator[MatrixFinding]:
-    """A row is never reached when an earlier one asks for a subset of its facts."""
+def _unreachable(rows: tuple[MatrixRow, ...], file: str) -> Iterator[MatrixFinding]:
+    """A row is never reached when its facts contradict each other, or an earlier one asks for a subset of them."""
     for number, row in enumerate(rows):
+        never = contradiction(row.when)
+        if never:
+            text = f"{row.id}: never reached, {' and '.join(never)} cannot hold together"
+            yield MatrixFinding(severity="error", subject=file, text=text)
+            continue
         for earlier in rows[:number]:
-            if set(earlier.when) <= set(row.when):
+            if set(earlier.when) <= with_implied(row.when):
                 text = f"{row.id}: never reached, {earlier.id} comes first and asks for less"
-                yield MatrixFinding(severity="error", subject=FILE, text=text)
+                yield MatrixFinding(severity="error", subject=file, text=text)
                 break
 
 

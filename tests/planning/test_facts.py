@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 
 from planner.catalog.records import Workload
 from planner.hardware.facts import Gpu, Hardware, Memory, NumaNode
-from planner.planning.facts import FACTS, WORKLOADS, Situation, true_facts
+from planner.planning.facts import FACTS, WORKLOADS, Situation, contradiction, true_facts, with_implied
 from planner.units import GIB
 
 RTX = Gpu(vendor="nvidia", name="RTX 4090", backend="cuda", memory_bytes=24 * GIB, compute_capability="8.9")
@@ -73,3 +75,17 @@ def test_roles_and_determinism() -> None:
     assert FACTS["several_roles"](two)
     assert FACTS["deterministic"](two)
     assert not FACTS["deterministic"](situation())
+
+
+def test_implied_facts_hold_and_exclusive_ones_never_together() -> None:
+    """On every machine, workload and number of users: what `catalog check` calls unreachable really is."""
+    fastest = Gpu(vendor="nvidia", name="GB10", backend="cuda", memory_bytes=128 * GIB, unified=True)
+    radeon = Gpu(vendor="amd", name="MI300X", backend="rocm", memory_bytes=192 * GIB)
+    machines = [(), (RTX,), (RTX, PASCAL), (M3,), (fastest,), (radeon, radeon)]
+    for gpus, name, users in product(machines, WORKLOADS, (1, 4, 5)):
+        work = Workload(id=name, title="", prompt_tokens=1, output_tokens=1, context_tokens=8)
+        here = Situation(hardware=Hardware(gpus=gpus), workload=work, users=users, context_tokens=8)
+        held = set(true_facts(here))
+        assert held == with_implied(held)
+        assert contradiction(held) == ()
+    assert contradiction(["several_gpus", "cpu_only"]) == ("cpu_only", "has_gpu")

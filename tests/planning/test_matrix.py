@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import copy
+import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from msgspec.structs import replace
+from typer.testing import CliRunner
 
+import planner
 from planner.catalog.catalog import Catalog
 from planner.catalog.load import load_catalog
 from planner.catalog.records import MatrixRow
+from planner.cli.app import build
 from planner.errors import CatalogError
 from planner.hardware.facts import Gpu, Hardware, Memory
+from planner.hardware.what_if import what_if
 from planner.planning.facts import Situation
 from planner.planning.matrix import check_matrix, choose_row, validate_row
 from planner.units import GIB
@@ -116,14 +123,9 @@ def test_wrong_names_are_told_with_row_key_and_near_miss(
 
 def test_a_row_behind_a_wider_one_is_an_error(catalog: Catalog) -> None:
     wide = replace(catalog.matrix[-1], id="wide")
-    broken = SimpleNamespace(
-        matrix=(wide, *catalog.matrix),
-        quants=catalog.quants,
-        servers=catalog.servers,
-        models=catalog.models,
-        workloads=catalog.workloads,
-    )
-    texts = [finding.text for finding in check_matrix(broken)]  # type: ignore[arg-type]
+    broken = copy.copy(catalog)
+    vars(broken)["matrix"] = (wide, *catalog.matrix)
+    texts = [finding.text for finding in check_matrix(broken)]
     assert f"{catalog.matrix[0].id}: never reached, wide comes first and asks for less" in texts
 
 
@@ -134,3 +136,68 @@ def test_a_matrix_without_an_answer_says_what_to_add(catalog: Catalog) -> None:
         choose_row(empty, situation)  # type: ignore[arg-type]
     assert "no row holds for workload chat" in caught.value.message
     assert "when: []" in (caught.value.hint or "")
+
+
+OWN = """
+- {id: never, title: t, when: [workload_is_chat, workload_is_team], servers: [ollama], because: b, cost: c}
+- {id: wide, title: t, when: [has_gpu], servers: [ollama], because: b, cost: c}
+- {id: behind, title: t, when: [nvidia_gpu], servers: [ollama], because: b, cost: c}
+- id: gone
+  title: t
+  when: [workload_is_chat]
+  reference: {server: vllm, models: [qwen3-14c], quants: [AWQ]}
+  servers: [ollama]
+  because: b
+  cost: c
+- id: unread
+  title: t
+  when: [workload_is_code]
+  reference: {server: vllm, models: [qwen3-14b], quants: [Q4_K_M]}
+  servers: [ollama]
+  because: b
+  cost: c
+- id: unpublished
+  title: t
+  when: [workload_is_team]
+  reference: {server: vllm, models: [gemma-3-1b-it], quants: [NVFP4]}
+  servers: [ollama]
+  because: b
+  cost: c
+"""
+
+
+def test_check_reports_rows_that_nothing_reaches_and_references_that_are_gone(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(OWN)
+    result = CliRunner().invoke(build(), ["catalog", "check", "--matrix", str(file), "--json"])
+    assert result.exit_code == 1
+    found = [finding for finding in json.loads(result.stdout)["findings"] if finding.get("subject") == "mine.yaml"]
+    told = {finding["text"].partition(":")[0]: finding["text"] for finding in found}
+    assert told.keys() == {"never", "behind", "gone", "unread", "unpublished"}
+    assert "workload_is_chat and workload_is_team cannot hold together" in told["never"]
+    assert "wide comes first and asks for less" in told["behind"]
+    assert "unknown model 'qwen3-14c'" in told["gone"]
+    assert "qwen3-14b" in told["gone"]
+    assert "vllm cannot read Q4_K_M" in told["unread"]
+    assert "no NVFP4 of gemma-3-1b-it is published for vllm" in told["unpublished"]
+
+
+def test_a_person_s_own_matrix_decides_and_its_faults_name_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    row = "- {id: ours, title: t, when: [], servers: [vllm], shortlist: [%s], quants: [AWQ], because: b, cost: c}"
+    file.write_text(row % "qwen3-8b")
+    machine = what_if(load_catalog(), gpus=["RTX 4090"], ram="64GiB")
+    found = planner.recommend(machine, matrix=file).plan
+    assert (found.matrix_row.id, found.services[0].model, found.services[0].server) == ("ours", "qwen3-8b", "vllm")
+    file.write_text(row % "qwen3-8c")
+    with pytest.raises(CatalogError, match=r"mine\.yaml: ours: shortlist: unknown model 'qwen3-8c'"):
+        planner.recommend(machine, matrix=file)
+
+
+def test_rows_of_a_person_s_catalog_folder_come_before_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = "- {id: ours, title: t, when: [workload_is_chat], servers: [ollama], quants: [Q8_0], because: b, cost: c}"
+    (tmp_path / "decision_matrix.yaml").write_text(row)
+    monkeypatch.setenv("PLANNER_CATALOG", str(tmp_path))
+    machine = what_if(load_catalog(), gpus=["RTX 4090"], ram="64GiB")
+    assert planner.recommend(machine).plan.matrix_row.id == "ours"
+    assert planner.recommend(machine, "code").plan.matrix_row.id == "code"

@@ -69,7 +69,10 @@ def add(
 
 
 @command
-def check(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> int:
+def check(
+    matrix: Annotated[Path | None, typer.Option(help="Check this decision matrix in place of the catalog's.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> int:
     """Expand every model and compare with what its publisher states; check the matrix."""
     import msgspec
 
@@ -79,7 +82,9 @@ def check(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = Fa
     from planner.sizing.catalog_check import check_models
 
     catalog = load_catalog()
-    of_models, of_matrix = check_models(catalog.models), check_matrix(catalog)
+    catalog = catalog if matrix is None else catalog.with_matrix(matrix)
+    rows = check_matrix(catalog) if matrix is None else check_matrix(catalog, matrix.name)
+    of_models, of_matrix = check_models(catalog.models), rows
     findings = [*of_models, *of_matrix]
     failed = any(finding.severity == "error" for finding in of_models) or any(
         finding.severity == "error" for finding in of_matrix
