@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from planner.planning.ability import Ability, kl_divergence, native
 from planner.planning.comparison import explain_loss, missed_targets
+from planner.planning.eligibility import KINDS
 from planner.planning.machine import pool_plans
 from planner.planning.placement import Site
 from planner.planning.plan import Alternative, Reason
@@ -79,11 +80,23 @@ def _quant(main: Chosen) -> Reason:
 
 
 def _roles(services: Services) -> list[Reason]:
+    main, *others = services.chosen
     found = [
-        Reason(rule=f"role.{one.role}", text=f"{one.role}: {one.candidate.label} {one.candidate.placement.text}")
-        for one in services.chosen[1:]
+        Reason(
+            rule=f"role.{one.role}",
+            text=f"{one.role}: {one.candidate.label} {one.candidate.placement.text}{_other_model(one, main)}",
+        )
+        for one in others
     ]
     return found + [Reason(rule=f"role.{role}", text=f"no {role} service: {why}") for role, why in services.left_out]
+
+
+def _other_model(one: Chosen, main: Chosen) -> str:
+    """Why a second language service has a model of its own."""
+    same = one.candidate.model.id == main.candidate.model.id
+    if same or KINDS[one.role] != KINDS[main.role]:
+        return ""
+    return f", since {main.candidate.model.name} is too slow or too large there"
 
 
 def runners_up(

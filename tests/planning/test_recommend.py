@@ -130,6 +130,27 @@ def test_the_team_reference_fits_the_card_that_the_scenario_names(catalog: Catal
     assert [endpoint.role for endpoint in found.router.endpoints] == ["interactive", "batch"]
 
 
+def test_a_batch_service_in_ram_has_the_same_model_only_where_ram_is_fast_enough(catalog: Catalog) -> None:
+    """A dense 27B writes less than 2 tokens a second for each of ten users from 80 GB/s; a mixture writes more."""
+    two = what_if(catalog, gpus=["RTX 3090:2"], ram="128GiB", ram_bandwidth="80GB/s", cores=16)
+    found = plan(catalog, two, "team").plan
+    interactive, batch = found.services
+    assert batch.model != interactive.model
+    assert batch.speed.decode_tokens_per_s is not None
+    assert batch.speed.decode_tokens_per_s.expected >= 2
+    assert any("is too slow or too large there" in reason.text for reason in found.reasons)
+
+
+def test_overnight_work_gets_the_card_and_one_person_who_chats_the_ram(catalog: Catalog) -> None:
+    batch, chat = plan(catalog, rtx4090(catalog), "batch").plan.services
+    assert (batch.role, batch.server, batch.placement.kind, batch.parallel) == ("batch", "vllm", "gpu", 8)
+    assert (chat.role, chat.placement.kind, chat.parallel, chat.context) == ("interactive", "cpu", 1, 8192)
+    alone = plan(catalog, two_nodes(catalog), "batch").plan
+    assert [service.role for service in alone.services] == ["batch"]
+    asked = plan(catalog, rtx4090(catalog), "batch", roles="interactive,batch").plan.services
+    assert [(service.role, service.placement.kind) for service in asked] == [("interactive", "gpu"), ("batch", "cpu")]
+
+
 @pytest.mark.parametrize("workload", [name for name in WORKLOADS if name != "embedding"])
 def test_every_workload_has_a_plan_on_a_workstation_within_its_memory(catalog: Catalog, workload: str) -> None:
     found = plan(catalog, rtx4090(catalog), workload).plan
