@@ -16,6 +16,7 @@ OPEN_LICENSES = frozenset({"apache-2.0", "mit", "bsd-3-clause", "bsd-2-clause", 
 _NOT_COMMERCIAL = ("non-commercial", "noncommercial", "-nc", "research")
 
 KINDS: dict[Role, str] = {"interactive": "llm", "batch": "llm", "embedding": "embedding", "image": "image"}
+_NAMED = {"llm": "a language model", "embedding": "an embedding model", "image": "an image model"}
 
 
 class Refusal(Record):
@@ -30,7 +31,7 @@ def refuse_model(
 ) -> Refusal | None:
     """The first reason why a model may not serve a role, None when it may."""
     if model.kind != KINDS[role]:
-        return Refusal(reason_id="kind", text=f"is an {model.kind} model, the role {role} needs {KINDS[role]}")
+        return Refusal(reason_id="kind", text=f"is {_NAMED[model.kind]}, the role {role} needs {_NAMED[KINDS[role]]}")
     return (
         _refuse_by_name(model, role, constraints)
         or _refuse_license(model, constraints.license)

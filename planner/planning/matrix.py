@@ -58,6 +58,12 @@ def validate_row(row: MatrixRow, catalog: Catalog, file: str = FILE) -> None:
         raise CatalogError(f"{file}: {problem}", hint=hint)
 
 
+def validate_matrix(catalog: Catalog, file: str) -> None:
+    """As `validate_row` for every row of a person's own file, so that none is wrong until it is needed."""
+    for row in catalog.matrix:
+        validate_row(row, catalog, file)
+
+
 def _problems(row: MatrixRow, catalog: Catalog) -> Iterator[tuple[str, str]]:
     quants = {quant.id for quant in catalog.quants.values()}
     named: list[tuple[str, str, Iterable[str], Iterable[str]]] = [

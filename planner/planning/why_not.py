@@ -48,10 +48,12 @@ def _service_for(model: Model, services: Services) -> Chosen:
 
 def _of_service(model: Model, service: Chosen) -> tuple[Rejected, ...]:
     question = _alone(model, service.question)
-    triples, losers = list_triples(question)
-    found = Found([], losers, [], [])
+    triples, refused = list_triples(question)
+    found = Found([], [], [], [])
     candidates = [candidate for triple in triples for candidate in evaluate(triple, question, found)]
-    own = [loser for loser in found.rejected if loser.model == model.id]
+    # What was tried says more than what may not be tried, and of that the memory says most.
+    tried = sorted(found.rejected, key=lambda loser: loser.reason_id != "memory")
+    own = [*tried, *(loser for loser in refused if loser.model == model.id)]
     ranked = best_first(candidates, question.ranking)
     return losers_of(service.candidate, ranked, own, question.ranking, one_model=True)
 

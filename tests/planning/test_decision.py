@@ -153,6 +153,14 @@ def test_why_not_on_the_command_line_groups_what_has_one_reason() -> None:
     assert "Q2_K on ollama, localai and llama-server: Q2_K loses" in " ".join(text.split())
 
 
+def test_a_model_that_is_too_large_is_told_so_first() -> None:
+    catalog = load_catalog()
+    told = why_not(rtx4090(catalog), catalog, catalog.workload("chat"), "deepseek-r1")
+    assert told[0].reason_id == "memory"
+    assert "too little" in told[0].text
+    assert {loser.reason_id for loser in told} >= {"memory", "quant-floor"}
+
+
 def test_a_second_service_is_no_loser() -> None:
     catalog = load_catalog()
     assert why_not(rtx4090(catalog), catalog, catalog.workload("agent"), "qwen3-embedding-0.6b") == ()

@@ -171,7 +171,7 @@ def test_check_reports_rows_that_nothing_reaches_and_references_that_are_gone(tm
     file.write_text(OWN)
     result = CliRunner().invoke(build(), ["catalog", "check", "--matrix", str(file), "--json"])
     assert result.exit_code == 1
-    found = [finding for finding in json.loads(result.stdout)["findings"] if finding.get("subject") == "mine.yaml"]
+    found = [finding for finding in json.loads(result.stdout)["findings"] if finding.get("subject") == str(file)]
     told = {finding["text"].partition(":")[0]: finding["text"] for finding in found}
     assert told.keys() == {"never", "behind", "gone", "unread", "unpublished"}
     assert "workload_is_chat and workload_is_team cannot hold together" in told["never"]

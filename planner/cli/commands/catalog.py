@@ -83,7 +83,7 @@ def check(
 
     catalog = load_catalog()
     catalog = catalog if matrix is None else catalog.with_matrix(matrix)
-    rows = check_matrix(catalog) if matrix is None else check_matrix(catalog, matrix.name)
+    rows = check_matrix(catalog) if matrix is None else check_matrix(catalog, str(matrix))
     of_models, of_matrix = check_models(catalog.models), rows
     findings = [*of_models, *of_matrix]
     failed = any(finding.severity == "error" for finding in of_models) or any(
