@@ -195,6 +195,10 @@ PLANNED: dict[str, tuple[Build, dict[str, Any], Build, dict[str, Any]]] = {
     "assumed-cpu": (of_unknown_cores, SMALL, in_ram, SMALL),
     "slow-cpu-prefill": (in_ram, {"workload": "long-context"}, mac, {"workload": "long-context"}),
     "image-on-cpu": (in_ram, {"workload": "multimodal"}, rtx4090, {}),
+    "ram-tight": (
+        lambda catalog: what_if(catalog, ram="16GiB", ram_bandwidth="60GB/s", cores=8),
+        {"model": "gemma-4-26b-a4b-it", "quant": "IQ4_XS", "server": "llama-server"}, in_ram, SMALL,
+    ),
     "swap-in-use": (swapping, SMALL, in_ram, SMALL),
     "disk-full": (little_disk, SMALL, rtx4090, SMALL),
     "port-taken": (listening, SMALL, rtx4090, SMALL),

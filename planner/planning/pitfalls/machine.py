@@ -10,6 +10,9 @@ from planner.units import GIB, format_gib
 # Below this a model of today's usual size does not fit on the disk beside the system.
 LITTLE_DISK_BYTES = 20 * GIB
 
+# What a system uses with nothing open: half of the 4 GB that Ubuntu Desktop 24.04 and Windows 11 ask for. Assumed.
+SYSTEM_BYTES = 2 * GIB
+
 # A few cold pages lie in the swap of any machine that has been up for weeks; a gibibyte is memory that was short.
 SWAP_IN_USE_BYTES = GIB
 
@@ -84,6 +87,17 @@ def less_free_now(scene: Scene) -> Iterator[Sign]:
     """Less memory is free now than the plan will use."""
     for pool, text, _ in short_bars(scene):
         yield Sign(f"{pool}: {text}")
+
+
+def ram_tight(scene: Scene) -> Iterator[Sign]:
+    """Where nobody has looked what is free: the plan leaves an operating system less than it uses."""
+    hardware = scene.hardware
+    if hardware is None or hardware.ram_bytes is None or hardware.unified or hardware.memory.limit_bytes is not None:
+        return
+    ram = [bar for bar in scene.bars if bar.pool.kind == "ram"]
+    left = hardware.ram_bytes - sum(bar.used_bytes for bar in ram)
+    if ram and left < SYSTEM_BYTES and all(bar.pool.free_bytes is None for bar in ram):
+        yield Sign(f"{format_gib(left)} of RAM is left to the system and all other programs")
 
 
 def container_limit(scene: Scene) -> Iterator[Sign]:

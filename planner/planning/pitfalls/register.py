@@ -58,6 +58,10 @@ PITFALLS: Final[tuple[Pitfall, ...]] = (
         "stop what uses it, or plan with --memory now", machine.less_free_now,
     ),
     Pitfall(
+        "ram-tight", ("warning",), ("plan",), "the plan leaves the system and other programs little RAM",
+        "leave more: --headroom 3GiB, or a smaller --model", machine.ram_tight,
+    ),
+    Pitfall(
         "swap", ("note", "warning"), ("plan", "host"), "swap exists; of a plan: and RAM is short now",
         "lock the weights, limit the service, or swapoff", machine.swap,
     ),
