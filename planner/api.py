@@ -267,7 +267,10 @@ def _question(
     known = catalog or load_catalog()
     matrix = constraints.pop("matrix", None)
     if matrix is not None:
+        from planner.planning.matrix import validate_matrix
+
         known = known.with_matrix(Path(matrix))
+        validate_matrix(known, str(matrix))
     return known, known.workload(workload), constraints_from(known, constraints)
 
 

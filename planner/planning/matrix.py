@@ -49,10 +49,16 @@ def _near(name: str, known: Iterable[str]) -> str:
     return f"did you mean {', '.join(close)}?" if close else f"known: {', '.join(sorted(known)[:40])}"
 
 
-def validate_row(row: MatrixRow, catalog: Catalog) -> None:
+def validate_row(row: MatrixRow, catalog: Catalog, file: str = FILE) -> None:
     """Raises CatalogError for the first unknown fact, server, model or quant of a row, with near misses."""
     for problem, hint in _problems(row, catalog):
-        raise CatalogError(f"{FILE}: {problem}", hint=hint)
+        raise CatalogError(f"{file}: {problem}", hint=hint)
+
+
+def validate_matrix(catalog: Catalog, file: str) -> None:
+    """As `validate_row` for every row of a person's own file, so that none is wrong until it is needed."""
+    for row in catalog.matrix:
+        validate_row(row, catalog, file)
 
 
 def _problems(row: MatrixRow, catalog: Catalog) -> Iterator[tuple[str, str]]:

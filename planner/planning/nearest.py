@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import inf
 
 from planner.errors import NoFeasiblePlan
 from planner.planning.constraints import Constraints
 from planner.planning.placement import Attempt
 from planner.planning.question import Question, Triple
 from planner.planning.search import Found, miss_text
-from planner.speed.records import Speed
+from planner.speed.records import BoundBy, Speed
 from planner.units import format_gib, format_rate, format_tokens
 
 # What a person would change for each reason, most specific first.
@@ -26,6 +27,15 @@ _REMEDIES = {
 }
 
 
+_LIMITS: dict[BoundBy, str] = {
+    "bandwidth": "memory bandwidth",
+    "compute": "compute",
+    "launch": "the fixed cost of a token",
+    "link": "the link between devices",
+    "unknown": "a bandwidth that is not known",
+}
+
+
 def no_plan(question: Question, found: Found) -> NoFeasiblePlan:
     """The error for a search without a candidate."""
     if not question.site.pools:
@@ -33,30 +43,58 @@ def no_plan(question: Question, found: Found) -> NoFeasiblePlan:
             "no memory of this machine is known, so nothing can be placed",
             hint="name it: --vram 24GiB, --ram 64GiB, or run planner probe on the machine",
         )
+    if question.constraints.gpu_only and all(pool.kind == "ram" for pool in question.site.pools):
+        return NoFeasiblePlan(
+            "--gpu-only: no GPU with known memory is on this machine", hint="drop --gpu-only, or name one with --gpu"
+        )
     if question.kinds == ("cpu",) and not question.site.has_ram:
         return NoFeasiblePlan(
             f"the {question.role} role runs in RAM, and this machine's RAM is not known or not allowed",
             hint="name it with --ram, drop --gpu-only, or plan one role: --roles interactive",
         )
     if found.slow:
-        return _too_slow(found)
+        return _too_slow(found, question.constraints)
     if found.misses:
         triple, attempt = min(found.misses, key=lambda miss: (miss[1].missing_bytes, miss[0].model.id))
         return NoFeasiblePlan(_nothing_fits(triple, attempt), hint=_would_fit(attempt, question))
     return _ruled_out(found, question.constraints)
 
 
-def _too_slow(found: Found) -> NoFeasiblePlan:
-    """Something fits, but nothing is fast enough: the fastest, and what it does."""
-    triple, speed = min(found.slow, key=lambda slow: (-_rate(slow[1]), slow[0].model.id))
+def _too_slow(found: Found, asked: Constraints) -> NoFeasiblePlan:
+    """Something fits, but nothing is fast enough: what comes nearest, what it does, and what limits it."""
+    triple, speed = min(found.slow, key=lambda slow: (_times_missed(slow[1], asked), -_rate(slow[1]), slow[0].model.id))
     rate, wait = speed.decode_tokens_per_s, speed.ttft_s
     text = f"decodes {format_rate(rate.expected)} tok/s" if rate else "has an unknown speed"
     if wait is not None:
         text += f", first token after {wait.expected:.2g} s"
     name = f"{triple.model.name} {triple.quant.id} on {triple.server}"
+    where = f" {speed.placement.text}" if speed.placement else ""
     reasons = {loser.reason_id for loser in found.rejected}
     remedies = [_REMEDIES[reason] for reason in ("min-decode", "max-ttft", "speed-unknown") if reason in reasons]
-    return NoFeasiblePlan(f"nothing that fits is fast enough; the fastest, {name}, {text}", hint="; ".join(remedies))
+    return NoFeasiblePlan(
+        f"nothing that fits is fast enough; the nearest, {name}{where}, {text}{_limited(speed, asked)}",
+        hint="; ".join([*remedies, "--budget-vram 48GiB names cards that would do"]),
+    )
+
+
+def _times_missed(speed: Speed, asked: Constraints) -> float:
+    """By which factor the demands are missed, all together; what is not known counts as infinitely far."""
+    factor = 1.0
+    if asked.min_decode_tokens_per_s is not None:
+        factor *= max(asked.min_decode_tokens_per_s / (_rate(speed) or 1e-9), 1.0)
+    if asked.max_ttft_s is not None:
+        factor *= max((speed.ttft_s.expected if speed.ttft_s else inf) / asked.max_ttft_s, 1.0)
+    return factor
+
+
+def _limited(speed: Speed, asked: Constraints) -> str:
+    """What stands behind each demand that is missed: the bound of decoding; of a prompt its arithmetic."""
+    found = []
+    if asked.min_decode_tokens_per_s is not None and _rate(speed) < asked.min_decode_tokens_per_s:
+        found.append(f"decoding is limited by {_LIMITS[speed.bound_by]}")
+    if asked.max_ttft_s is not None and speed.ttft_s is not None and speed.ttft_s.expected > asked.max_ttft_s:
+        found.append("reading the prompt is limited by compute")
+    return "".join(f"; {text}" for text in found)
 
 
 def _rate(speed: Speed) -> float:
@@ -82,6 +120,8 @@ def _would_fit(attempt: Attempt, question: Question) -> str:
         context = format_tokens(question.demand.context_tokens)
         text += f", or with a shorter --context (now {context} x {question.demand.users}) or --kv-type q8_0"
     asked = question.constraints
+    if asked.max_memory:
+        text += ", or with a larger --max-memory"
     if asked.gpu_only:
         text += ", or without --gpu-only"
     if asked.model is not None:

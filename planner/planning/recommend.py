@@ -11,6 +11,7 @@ from planner.errors import UsageError
 from planner.hardware.facts import Hardware
 from planner.planning.ability import abilities
 from planner.planning.constraints import Constraints
+from planner.planning.contradictions import decide
 from planner.planning.facts import Situation
 from planner.planning.losers import losers_of
 from planner.planning.machine import pool_plans, site_of
@@ -20,7 +21,7 @@ from planner.planning.plan import Answer, Plan, Rejected
 from planner.planning.rank import Candidate
 from planner.planning.reasons import alternatives_of, reasons_of
 from planner.planning.reference import quote_row
-from planner.planning.roles import Case, Chosen, Services, find_services
+from planner.planning.roles import Case, Chosen, Services
 from planner.planning.services import router_of, services_of
 from planner.sizing.tensors import expand
 
@@ -36,7 +37,7 @@ def recommend(hardware: Hardware, catalog: Catalog, workload: Workload, constrai
     Raises NoFeasiblePlan (nearest miss, and what would make it fit), UsageError, CatalogError."""
     case = case_of(hardware, catalog, workload, constraints)
     site = site_of(hardware, constraints)
-    services = find_services(case, site)
+    services = decide(case, site)
     main = services.chosen[0]
     ranked = [candidate for candidate in main.found.candidates if candidate is not main.candidate]
     one_model = constraints.model is not None

@@ -9,13 +9,13 @@ from msgspec.structs import replace
 from planner.catalog.records import Workload
 from planner.hardware.facts import Hardware
 from planner.planning.constraints import Constraints
+from planner.planning.contradictions import decide
 from planner.planning.losers import losers_of
 from planner.planning.machine import site_of
 from planner.planning.plan import Rejected
 from planner.planning.question import list_triples
 from planner.planning.rank import best_first
 from planner.planning.recommend import DEFAULT, case_of
-from planner.planning.roles import find_services
 from planner.planning.search import Found, evaluate
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def why_not(
     level at which it loses to the plan. Raises UnknownName, UsageError, NoFeasiblePlan as `recommend`."""
     catalog.model(model_id)
     case = case_of(hardware, catalog, workload, constraints)
-    main = find_services(case, site_of(hardware, constraints)).chosen[0]
+    main = decide(case, site_of(hardware, constraints)).chosen[0]
     if main.candidate.model.id == model_id:
         return ()
     asked = replace(constraints, model=model_id) if constraints.model is None else constraints

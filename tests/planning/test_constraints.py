@@ -71,7 +71,7 @@ def test_the_quant_is_that_of_the_server_s_format(catalog: Catalog) -> None:
         ({"model": "qwen3-14b", "exclude": "qwen3-14b"}, "both asked for and excluded"),
         ({"server": "vllm", "exclude": ["vllm"]}, "both asked for and excluded"),
         ({"quant": "Q4_K_M", "exclude": "Q4_K_M"}, "both asked for and excluded"),
-        ({"quant": "Q4_K_M", "min_quant": "Q5_K_M"}, "a quant and a least quant"),
+        ({"quant": "Q4_K_M", "min_quant": "Q5_K_M"}, "--quant and --min-quant contradict"),
         ({"gpu_only": True, "roles": "interactive,batch"}, "--gpu-only contradicts the roles"),
         ({"gpu_only": True, "max_memory": "ram=8GiB"}, "--gpu-only uses no RAM"),
         ({"roles": "batch,batch"}, "named twice"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from msgspec.structs import replace
 
+import planner
 from planner.catalog.catalog import Catalog
 from planner.catalog.load import load_catalog
 from planner.catalog.records import MatrixRow
@@ -133,3 +136,26 @@ def test_a_matrix_without_an_answer_says_what_to_add(catalog: Catalog) -> None:
         choose_row(empty, situation)  # type: ignore[arg-type]
     assert "no row holds for workload chat" in caught.value.message
     assert "when: []" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "near"),
+    [
+        ("workload_is_agnt", "workload_is_agent", "unknown fact"),
+        ("olama", "ollama", "unknown server"),
+        ("qwen3-14c", "qwen3-14b", "unknown model"),
+        ("Q4_KM", "Q4_K_M", "unknown quant"),
+    ],
+)
+def test_a_person_s_own_matrix_is_read_whole_and_its_file_named(
+    catalog: Catalog, tmp_path: Path, wrong: str, right: str, near: str
+) -> None:
+    """A wrong name is told even where an earlier row decides."""
+    shipped = (Path(__file__).parents[2] / "catalog" / "decision_matrix.yaml").read_text()
+    own = tmp_path / "mine.yaml"
+    own.write_text(re.sub(rf"\b{re.escape(right)}\b", wrong, shipped))
+    with pytest.raises(CatalogError) as caught:
+        planner.recommend(Hardware(), "chat", catalog=catalog, matrix=own)
+    assert caught.value.message.startswith(f"{own}: ")
+    assert near in caught.value.message
+    assert right in (caught.value.hint or "")
