@@ -11,10 +11,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from planner.api import (
+        cards as cards,
+        cost as cost,
         estimate as estimate,
         load_catalog as load_catalog,
         load_hardware as load_hardware,
         load_plan as load_plan,
+        pareto as pareto,
         probe as probe,
         read_model as read_model,
         recommend as recommend,
@@ -28,10 +31,13 @@ if TYPE_CHECKING:
 _HOMES = {
     "NoFeasiblePlan": "planner.errors",
     "PlannerError": "planner.errors",
+    "cards": "planner.api",
+    "cost": "planner.api",
     "estimate": "planner.api",
     "load_catalog": "planner.api",
     "load_hardware": "planner.api",
     "load_plan": "planner.api",
+    "pareto": "planner.api",
     "probe": "planner.api",
     "read_model": "planner.api",
     "recommend": "planner.api",

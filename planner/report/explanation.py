@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from planner.report.cost import cost_lines
 from planner.report.lines import bullet, heading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from planner.catalog.records import Model
+    from planner.planning.cost import Cost
     from planner.planning.plan import Answer, Rejected
 
 MAX_LOSERS = 25
 
 
-def explanation_view(answer: Answer) -> Text:
+def explanation_view(answer: Answer, cost: Cost | None = None) -> Text:
     """Reasons, warnings, terms of the speed, runners-up and the first losers; the JSON holds all."""
     plan = answer.plan
     row = plan.matrix_row
@@ -34,6 +36,8 @@ def explanation_view(answer: Answer) -> Text:
             lines += bullet(f"{term.name}: {term.text}")
         for source in service.speed.sources:
             lines += bullet(source)
+    if cost is not None:
+        lines += cost_lines(cost)
     lines += heading("Losers")
     for loser in answer.rejected[:MAX_LOSERS]:
         name = " ".join(part for part in (loser.model, loser.quant, loser.server) if part)
