@@ -113,7 +113,7 @@ def best_of_points(question: Question, *, everything: bool = False) -> dict[Poin
     best: dict[Point, tuple[tuple[Value, ...], Candidate]] = {}
     for triple in list_triples(question)[0]:
         bound = limits.point_of(triple)
-        if bound is None or (not everything and _hopeless(triple, bound, best)):
+        if bound is None or (not everything and _dominators(bound, best)):
             continue
         for candidate in evaluate(triple, far, Found([], [], [], [])):
             point, key = point_of(candidate, question.ranking), key_of(candidate, question.ranking)
@@ -157,13 +157,6 @@ class _Limits:
             _NO_LIMIT if rate is None else _step(rate),
             _step(model.context.native_tokens if model.context else demand.context_tokens),
         )
-
-
-def _hopeless(triple: Triple, bound: Point, best: dict[Point, tuple[tuple[Value, ...], Candidate]]) -> bool:
-    """Beaten at its best; or it could at best share a point with one that ranks before anything it can be."""
-    if bound in best and triple.bound > best[bound][0][: len(triple.bound)]:
-        return True
-    return any(point.dominates(bound) for point in best)
 
 
 def _with_reach(planned: Candidate, question: Question) -> Candidate | None:
