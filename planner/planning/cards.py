@@ -16,9 +16,8 @@ from planner.hardware.findings import Findings
 from planner.hardware.imagined_gpus import GpuWish, imagine_gpus
 from planner.planning.comparison import missed_targets
 from planner.planning.constraints import Constraints
-from planner.planning.contradictions import decide
 from planner.planning.machine import site_of
-from planner.planning.recommend import case_of
+from planner.planning.recommend import case_of, decide
 from planner.planning.roles import Chosen
 from planner.sizing.records import Placement, Record
 from planner.speed.records import Range

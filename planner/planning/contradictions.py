@@ -1,5 +1,5 @@
-"""Which two options leave nothing together, though each alone leaves something: asked only when a search found nothing
-to size, so that a plan pays nothing for it."""
+"""Which two options leave nothing together, though each alone leaves something: asked only when a search found nothing,
+so that a plan pays nothing for it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from itertools import combinations
 
 from msgspec.structs import replace
 
-from planner.errors import NoFeasiblePlan, UsageError
+from planner.errors import UsageError
 from planner.planning.constraints import Constraints
 from planner.planning.eligibility import KINDS
 from planner.planning.placement import Site
 from planner.planning.question import Question, list_triples
-from planner.planning.roles import Case, Services, find_services, language_question, planned_roles
+from planner.planning.roles import Case, language_question, planned_roles
 from planner.servers import SERVERS
 from planner.sizing.records import KvType
 from planner.units import format_tokens
@@ -26,18 +26,14 @@ _WORKLOAD = "workload"
 _BY_NAME = frozenset({"kind", "model", "quant"})
 
 
-def decide(case: Case, site: Site) -> Services:
-    """The services of the plan. Raises UsageError naming two options that contradict each other, NoFeasiblePlan."""
-    _check_kind(case)
-    try:
-        return find_services(case, site)
-    except NoFeasiblePlan as miss:
-        pair = contradicting(case, site)
-        if pair is None:
-            raise
-        first, second, why = pair
-        text = f"{_option(first, case)} and {_option(second, case)} contradict each other: {why}"
-        raise UsageError(text, hint=f"drop {_flag(first)} or {_flag(second)}") from miss
+def contradiction(case: Case, site: Site) -> UsageError | None:
+    """The error that names two options; None where no two are to blame."""
+    pair = contradicting(case, site)
+    if pair is None:
+        return None
+    first, second, why = pair
+    text = f"{_option(first, case)} and {_option(second, case)} contradict each other: {why}"
+    return UsageError(text, hint=f"drop {_flag(first)} or {_flag(second)}")
 
 
 def contradicting(case: Case, site: Site) -> tuple[str, str, str] | None:
@@ -54,8 +50,8 @@ def contradicting(case: Case, site: Site) -> tuple[str, str, str] | None:
     return None
 
 
-def _check_kind(case: Case) -> None:
-    """A named model must be able to serve one of the roles."""
+def check_kind(case: Case) -> None:
+    """Raises UsageError for a named model that can serve none of the roles."""
     name, roles = case.constraints.model, planned_roles(case)
     kinds = {KINDS[role] for group in roles for role in group}
     kind = case.catalog.model(name).kind if name is not None else None

@@ -10,6 +10,7 @@ from planner.planning.constraints import Constraints
 from planner.planning.placement import Attempt
 from planner.planning.question import Question, Triple
 from planner.planning.search import Found, miss_text
+from planner.servers import SERVERS
 from planner.speed.records import BoundBy, Speed
 from planner.units import format_gib, format_rate, format_tokens
 
@@ -57,7 +58,22 @@ def no_plan(question: Question, found: Found) -> NoFeasiblePlan:
     if found.misses:
         triple, attempt = min(found.misses, key=lambda miss: (miss[1].missing_bytes, miss[0].model.id))
         return NoFeasiblePlan(_nothing_fits(triple, attempt), hint=_would_fit(attempt, question))
-    return _ruled_out(found, question.constraints)
+    return _server_objects(question) or _ruled_out(found, question.constraints)
+
+
+def _server_objects(question: Question) -> NoFeasiblePlan | None:
+    """The server that was asked for does not run on this machine, whatever the model: what it says itself."""
+    server, hardware = question.constraints.server, question.site.hardware
+    if server is None:
+        return None
+    models, room = question.catalog.models.values(), SERVERS[server]
+    if any(room.quants(model, hardware) for model in models):
+        return None
+    formats = question.catalog.server(server).formats
+    quant = next(quant for quant in question.catalog.quants.values() if quant.format in formats)
+    reasons = (objection.text for model in models for objection in room.supports(model, quant, hardware))
+    text = next(reasons, "has no model that it could serve here")
+    return NoFeasiblePlan(f"--server {server}: {server} {text}", hint="take another --server, or drop it")
 
 
 def _too_slow(found: Found, asked: Constraints) -> NoFeasiblePlan:

@@ -17,11 +17,10 @@ from planner.errors import UsageError
 from planner.hardware.facts import Hardware
 from planner.planning.comparison import missed_targets
 from planner.planning.constraints import Constraints
-from planner.planning.contradictions import decide
 from planner.planning.machine import site_of
 from planner.planning.question import Question, Triple, list_triples
 from planner.planning.rank import SPEED_BANDS_PER_DOUBLING, Candidate, Ranking, Value, ability_band, key_of
-from planner.planning.recommend import case_of
+from planner.planning.recommend import case_of, decide
 from planner.planning.search import Found, evaluate
 from planner.sizing.least import least_bytes
 from planner.sizing.records import Placement, Record

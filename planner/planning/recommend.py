@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from planner.catalog.records import Model, Workload
-from planner.errors import UsageError
+from planner.errors import NoFeasiblePlan, UsageError
 from planner.hardware.facts import Hardware
 from planner.planning.ability import abilities
 from planner.planning.constraints import Constraints
-from planner.planning.contradictions import decide
 from planner.planning.facts import Situation
 from planner.planning.losers import losers_of
 from planner.planning.machine import pool_plans, site_of
 from planner.planning.matrix import choose_row, validate_row
 from planner.planning.pitfalls.planned import warnings_of
+from planner.planning.placement import Site
 from planner.planning.plan import Answer, Plan, Rejected
 from planner.planning.rank import Candidate
 from planner.planning.reasons import alternatives_of, reasons_of
 from planner.planning.reference import quote_row
-from planner.planning.roles import Case, Chosen, Services
+from planner.planning.roles import Case, Chosen, Services, find_services
 from planner.planning.services import router_of, services_of
 from planner.sizing.tensors import expand
 
@@ -61,6 +61,20 @@ def recommend(hardware: Hardware, catalog: Catalog, workload: Workload, constrai
     )
     runners = alternatives_of(main.candidate, ranked, main.question.ranking, one_model=one_model)
     return Answer(plan=plan, alternatives=runners, rejected=_losers(main, services))
+
+
+def decide(case: Case, site: Site) -> Services:
+    """The services of the plan. Raises UsageError naming two options that contradict each other, NoFeasiblePlan."""
+    if case.constraints.model is not None:
+        from planner.planning.contradictions import check_kind
+
+        check_kind(case)
+    try:
+        return find_services(case, site)
+    except NoFeasiblePlan as miss:
+        from planner.planning.contradictions import contradiction
+
+        raise contradiction(case, site) or miss from None
 
 
 def case_of(hardware: Hardware, catalog: Catalog, workload: Workload, constraints: Constraints) -> Case:

@@ -9,13 +9,12 @@ from msgspec.structs import replace
 from planner.catalog.records import Workload
 from planner.hardware.facts import Hardware
 from planner.planning.constraints import Constraints
-from planner.planning.contradictions import decide
 from planner.planning.losers import losers_of
 from planner.planning.machine import site_of
 from planner.planning.plan import Rejected
 from planner.planning.question import list_triples
 from planner.planning.rank import best_first
-from planner.planning.recommend import DEFAULT, case_of
+from planner.planning.recommend import DEFAULT, case_of, decide
 from planner.planning.search import Found, evaluate
 
 if TYPE_CHECKING:

@@ -67,6 +67,7 @@ def test_what_one_option_rules_out_here_is_no_contradiction(catalog: Catalog) ->
     with pytest.raises(NoFeasiblePlan) as caught:
         plan(catalog, rtx4090(catalog), server="mlx-lm", license="open")
     assert caught.value.exit_code == 4
+    assert caught.value.message == "--server mlx-lm: mlx-lm is planned on Apple Silicon only"
     assert plan(catalog, mac(catalog), server="mlx-lm", license="open").plan.services
 
 
