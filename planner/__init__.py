@@ -11,13 +11,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from planner.api import (
-        cards as cards,
-        cost as cost,
         estimate as estimate,
         load_catalog as load_catalog,
         load_hardware as load_hardware,
         load_plan as load_plan,
-        pareto as pareto,
         probe as probe,
         read_model as read_model,
         recommend as recommend,
@@ -27,17 +24,18 @@ if TYPE_CHECKING:
         why_not as why_not,
     )
     from planner.errors import NoFeasiblePlan as NoFeasiblePlan, PlannerError as PlannerError
+    from planner.views import cards as cards, cost as cost, pareto as pareto
 
 _HOMES = {
     "NoFeasiblePlan": "planner.errors",
     "PlannerError": "planner.errors",
-    "cards": "planner.api",
-    "cost": "planner.api",
+    "cards": "planner.views",
+    "cost": "planner.views",
     "estimate": "planner.api",
     "load_catalog": "planner.api",
     "load_hardware": "planner.api",
     "load_plan": "planner.api",
-    "pareto": "planner.api",
+    "pareto": "planner.views",
     "probe": "planner.api",
     "read_model": "planner.api",
     "recommend": "planner.api",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from planner.errors import UsageError
-from planner.units import parse_bytes, parse_tokens, parse_watts
+from planner.units import parse_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -15,10 +15,7 @@ if TYPE_CHECKING:
     from planner.catalog.records import Model, Quant, Workload
     from planner.doctor.records import Finding
     from planner.hardware.facts import Hardware
-    from planner.planning.cards import Cards
     from planner.planning.constraints import Constraints
-    from planner.planning.cost import Cost
-    from planner.planning.pareto import Front
     from planner.planning.plan import Answer, Plan, Rejected
     from planner.rendering import Bundle
     from planner.sizing.records import Footprint, KvType, Runtime
@@ -240,7 +237,7 @@ def recommend(
     """
     from planner.planning.recommend import recommend as decide
 
-    return decide(hardware, *_question(catalog, workload, constraints))
+    return decide(hardware, *question_of(catalog, workload, constraints))
 
 
 def why_not(
@@ -257,59 +254,11 @@ def why_not(
     """
     from planner.planning.why_not import why_not as explain
 
-    known, wanted, limits = _question(catalog, workload, constraints)
+    known, wanted, limits = question_of(catalog, workload, constraints)
     return explain(hardware, known, wanted, model, limits)
 
 
-def pareto(
-    hardware: Hardware,
-    workload: str = "chat",
-    *,
-    everything: bool = False,
-    catalog: Catalog | None = None,
-    **constraints: Any,
-) -> Front:
-    """What nothing beats in quality, speed and context at once; `everything`: dominated options too.
-
-    Raises as `recommend`, and UsageError for a workload whose first service writes no text."""
-    from planner.planning.pareto import pareto as view
-
-    return view(hardware, *_question(catalog, workload, constraints), everything=everything)
-
-
-def cards(
-    hardware: Hardware,
-    budget_vram: int | str,
-    workload: str = "chat",
-    *,
-    catalog: Catalog | None = None,
-    **constraints: Any,
-) -> Cards:
-    """Graphics cards, of `budget_vram` together at the most, with which the machine would satisfy the constraints and
-    meet the targets of the workload. Raises UsageError, NoFeasiblePlan naming what comes nearest."""
-    from planner.planning.cards import cards_for
-
-    return cards_for(hardware, *_question(catalog, workload, constraints), parse_bytes(budget_vram, "VRAM budget"))
-
-
-def cost(
-    plan: Plan,
-    *,
-    price_kwh: float | None = None,
-    price_gpu_hour: float | None = None,
-    power: float | str | None = None,
-) -> Cost:
-    """Energy per million tokens of a plan at its planned load, and money at the prices given, in their currency.
-
-    `power`: what the machine draws under load (`350W`, or watts), in place of the limits of its GPUs. Raises
-    UsageError."""
-    from planner.planning.cost import Prices, cost_of
-
-    watts = None if power is None else parse_watts(power)
-    return cost_of(plan, Prices(per_kwh=price_kwh, per_gpu_hour=price_gpu_hour, power_watts=watts))
-
-
-def _question(
+def question_of(
     catalog: Catalog | None, workload: str, constraints: dict[str, Any]
 ) -> tuple[Catalog, Workload, Constraints]:
     """Catalog (with the person's own matrix), workload and constraints, resolved."""

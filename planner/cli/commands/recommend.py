@@ -37,8 +37,9 @@ def recommend(
     json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
 ) -> None:
     """Say what to run here, how fast it will be, and why: model, quant, server and placement."""
-    from planner.api import cost as cost_of, load_catalog, recommend as decide
+    from planner.api import load_catalog, recommend as decide
     from planner.planning.files import plan_json
+    from planner.views import cost as cost_of
 
     _check(why_not, save, costs, pareto=pareto, dominated=dominated, budget_vram=budget_vram)
     catalog = load_catalog()
@@ -98,8 +99,8 @@ def answer_pareto(
     catalog: "Catalog", hardware: "Hardware", planning: PlanningOptions, *, dominated: bool, as_json: bool
 ) -> None:
     """Options that nothing beats in quality, speed and context at once."""
-    from planner.api import pareto
     from planner.report.pareto import pareto_view
+    from planner.views import pareto
 
     workload = planning.workload or "chat"
     front = pareto(hardware, workload, everything=dominated, catalog=catalog, **planning.keywords())
@@ -115,9 +116,9 @@ def answer_cards(
     catalog: "Catalog", hardware: "Hardware", planning: PlanningOptions, budget_vram: str, *, as_json: bool
 ) -> None:
     """Which graphics cards would make the wish fit."""
-    from planner.api import cards
     from planner.report.cards import cards_view
     from planner.units import parse_bytes
+    from planner.views import cards
 
     workload, budget_bytes = planning.workload or "chat", parse_bytes(budget_vram, "VRAM budget")
     say("planning with every card of the table that the budget allows: this takes some seconds")
