@@ -51,11 +51,16 @@ def contradicting(case: Case, site: Site) -> tuple[str, str, str] | None:
 
 
 def check_kind(case: Case) -> None:
-    """Raises UsageError for a named model that can serve none of the roles."""
-    name, roles = case.constraints.model, planned_roles(case)
-    kinds = {KINDS[role] for group in roles for role in group}
-    kind = case.catalog.model(name).kind if name is not None else None
-    if kind is None or kind in kinds:
+    """Raises UsageError for a named model that can serve none of the roles, or that only a file describes."""
+    name = case.constraints.model
+    if name is None:
+        return
+    if name not in case.catalog.models:
+        hint = "`planner catalog add FILE` drafts its entry; `planner size` and `planner estimate` take the file itself"
+        raise UsageError(f"--model: {name} is read from a file, and no catalog says where to get it", hint=hint)
+    kinds = {KINDS[role] for roles in planned_roles(case) for role in roles}
+    kind = case.catalog.models[name].kind
+    if kind in kinds:
         return
     asked = f"--roles {','.join(case.constraints.roles)}" if case.constraints.roles else _option(_WORKLOAD, case)
     needed = " or ".join(sorted(kinds))

@@ -32,7 +32,8 @@ PREFILL_SHARE: Final = Range(low=818 / 2100, expected=sqrt(818 / 2100), high=1.0
 
 # Placements that let the CPU compute too.
 _WITH_CPU: Final = frozenset({"cpu", "experts-in-ram", "split"})
-_WRITES: Final = frozenset({"interactive", "batch"})
+# Roles whose speed is predicted: they write text.
+WRITES: Final = frozenset({"interactive", "batch"})
 
 
 class Prices(Record, kw_only=True):
@@ -87,6 +88,11 @@ class ServiceCost(Record, kw_only=True):
     written: TokenCost = TokenCost()
     not_counted: tuple[str, ...] = ()
 
+    @property
+    def predicted(self) -> bool:
+        """Whether the speed of such a service is predicted at all."""
+        return self.role in WRITES
+
 
 class Cost(Record, kw_only=True):
     """The cost of a plan's services. `hardware`: `there` when the machine was read, `imagined` when it was described:
@@ -124,13 +130,13 @@ def _of_service(service: Service, hardware: Hardware, prices: Prices) -> Service
     measured = prices.power_watts
     writing = _exactly(measured) if measured else _share_of(most, DECODE_SHARE)
     reading = _exactly(measured) if measured else _share_of(most, PREFILL_SHARE)
-    known = service.role in _WRITES
+    known = service.role in WRITES
     cards = len(service.placement.gpus)
     return ServiceCost(
         name=service.name,
         role=service.role,
         devices=devices,
-        watts=writing,
+        watts=writing if known else None,
         read=_token_cost(service.speed.prefill_tokens_per_s if known else None, reading, cards, prices),
         written=_token_cost(written_tokens_per_s(service) if known else None, writing, cards, prices),
         not_counted=() if measured else _not_counted(service, devices),
@@ -168,7 +174,8 @@ def _limit_watts(devices: tuple[Draw, ...]) -> float | None:
 def _not_counted(service: Service, devices: tuple[Draw, ...]) -> tuple[str, ...]:
     unknown = [f"the power of {draw.name} is not known" for draw in devices if draw.limit_watts is None]
     if service.placement.kind in _WITH_CPU:
-        unknown.append("the CPU, which computes a part, and whose power is not known")
+        what = "the CPU" if service.placement.kind == "cpu" else "the CPU, which computes a part, and"
+        unknown.append(f"{what} whose power is not known")
     elif service.placement.kind != "unified":
         unknown.append("the machine around the GPUs")
     return tuple(unknown)

@@ -44,6 +44,8 @@ def cost_lines(cost: Cost) -> list[Text]:
 
 def _service_texts(service: ServiceCost) -> list[str]:
     found = [_draw_text(draw) for draw in service.devices]
+    if not service.predicted:
+        return [*found, "its speed is not predicted, so neither is its energy"]
     if service.watts is not None:
         found.append(f"draws {span_text(service.watts)} W while it writes")
     for name, tokens in (("written", service.written), ("read", service.read)):

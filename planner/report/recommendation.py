@@ -33,11 +33,11 @@ def recommendation_view(
     plan = answer.plan
     head = heading(f"Plan for {plan.workload.title}")
     short = len(plan.services) > 1
-    for service in plan.services:
+    for index, service in enumerate(plan.services):
         head += service_lines(service, short=short)
-    told = cost_line(cost) if cost else None
-    if told is not None:
-        head += wrapped(told, first=" " * 4, rest=" " * 4, most=1)
+        told = cost_line(cost) if cost and index == 0 else None
+        if told is not None:
+            head += wrapped(told, first=" " * 4, rest=" " * 4, most=1)
     head += heading("Memory (█ used, ░ kept free)") + [pool_line(pool) for pool in plan.pools]
     reasons = heading("Why") + reason_lines(plan, short=short)
     foot = wrapped(f"Next: {next_command(plan, plan_file)}", first="", rest="  ", most=1)

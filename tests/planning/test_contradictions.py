@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -79,6 +81,15 @@ def test_what_does_not_fit_is_no_contradiction(catalog: Catalog) -> None:
 def test_a_machine_without_a_gpu_is_said_to_be_one(catalog: Catalog) -> None:
     with pytest.raises(NoFeasiblePlan, match="--gpu-only: no GPU"):
         plan(catalog, what_if(catalog, ram="64GiB", cores=16), gpu_only=True)
+
+
+def test_a_model_that_only_a_file_describes_needs_an_entry(catalog: Catalog, tmp_path: Path) -> None:
+    shapes = {"hidden_size": 1024, "num_hidden_layers": 4, "num_attention_heads": 16, "vocab_size": 32000}
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(shapes | {"architectures": ["LlamaForCausalLM"], "intermediate_size": 3072}))
+    with pytest.raises(UsageError) as caught:
+        plan(catalog, rtx4090(catalog), model=str(file))
+    assert "planner catalog add" in (caught.value.hint or "")
 
 
 def test_why_not_names_the_pair_too(catalog: Catalog) -> None:
