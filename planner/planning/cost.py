@@ -78,7 +78,7 @@ class TokenCost(Record, kw_only=True):
 
 class ServiceCost(Record, kw_only=True):
     """One service at its planned load: `read` of prompts, `written` by all users together. `watts` while it writes;
-    `not_counted`: what else draws power, by how much is not known."""
+    `not_counted`: what else draws power, by how much is not known; `gpus_alone`: the CPU computes too, uncounted."""
 
     name: str
     role: Role
@@ -87,6 +87,7 @@ class ServiceCost(Record, kw_only=True):
     read: TokenCost = TokenCost()
     written: TokenCost = TokenCost()
     not_counted: tuple[str, ...] = ()
+    gpus_alone: bool = False
 
     @property
     def predicted(self) -> bool:
@@ -140,6 +141,7 @@ def _of_service(service: Service, hardware: Hardware, prices: Prices) -> Service
         read=_token_cost(service.speed.prefill_tokens_per_s if known else None, reading, cards, prices),
         written=_token_cost(written_tokens_per_s(service) if known else None, writing, cards, prices),
         not_counted=() if measured else _not_counted(service, devices),
+        gpus_alone=bool(cards) and not measured and service.placement.kind in _WITH_CPU,
     )
 
 

@@ -23,7 +23,7 @@ def cost_line(cost: Cost) -> str | None:
         written, read, unit = first.written.kwh_per_million, first.read.kwh_per_million, " kWh"
     else:
         return None
-    text = f"{span_text(written)}{unit} per million tokens written"
+    text = f"{'GPU alone: ' if first.gpus_alone else ''}{span_text(written)}{unit} per 1M tokens written"
     return f"{text}, {span_text(read)} read" if read else text
 
 

@@ -169,10 +169,10 @@ def test_why_not_answers_for_any_model() -> None:
 def test_the_cost_of_tokens_stands_beside_the_plan_and_not_in_it(tmp_path: Path) -> None:
     plain, priced = tmp_path / "plain.json", tmp_path / "priced.json"
     shown = run("recommend", *RTX_4090, "--save", str(plain))
-    assert "kWh per million tokens written" in shown.stdout
+    assert "kWh per 1M tokens written" in shown.stdout
     asked = run("recommend", *RTX_4090, "--price-kwh", "0.30", "--price-gpu-hour", "1.20", "--save", str(priced))
     assert "kWh" not in asked.stdout
-    assert "per million tokens written" in asked.stdout
+    assert "per 1M tokens written" in asked.stdout
     assert plain.read_bytes() == priced.read_bytes()
     reported = json.loads(run("recommend", *RTX_4090, "--price-kwh", "0.30", "--json").stdout)
     cost = reported["cost"]

@@ -129,6 +129,8 @@ def test_a_cpu_that_computes_too_is_named_as_not_counted(catalog: Catalog) -> No
     cost = first(cost_of(found))
     assert cost.written.kwh_per_million is not None
     assert any("CPU" in text for text in cost.not_counted)
+    assert cost.gpus_alone
+    assert not first(cost_of(found, Prices(power_watts=600.0))).gpus_alone
 
 
 def test_an_unknown_speed_has_no_cost(catalog: Catalog) -> None:
