@@ -6,12 +6,14 @@ from collections import Counter
 from math import inf
 
 from planner.errors import NoFeasiblePlan
+from planner.planning.comparison import limits_of
 from planner.planning.constraints import Constraints
 from planner.planning.placement import Attempt
 from planner.planning.question import Question, Triple
+from planner.planning.rank import Targets
 from planner.planning.search import Found, miss_text
 from planner.servers import SERVERS
-from planner.speed.records import BoundBy, Speed
+from planner.speed.records import Speed
 from planner.units import format_gib, format_rate, format_tokens
 
 # What a person would change for each reason, most specific first.
@@ -25,15 +27,6 @@ _REMEDIES = {
     "context": "shorten --context",
     "kind": "take the workload that fits the model: embedding, or multimodal for images",
     "no-source": "take another --quant: no published file of it is known",
-}
-
-
-_LIMITS: dict[BoundBy, str] = {
-    "bandwidth": "memory bandwidth",
-    "compute": "compute",
-    "launch": "the fixed cost of a token",
-    "link": "the link between devices",
-    "unknown": "a bandwidth that is not known",
 }
 
 
@@ -87,8 +80,10 @@ def _too_slow(found: Found, asked: Constraints) -> NoFeasiblePlan:
     where = f" {speed.placement.text}" if speed.placement else ""
     reasons = {loser.reason_id for loser in found.rejected}
     remedies = [_REMEDIES[reason] for reason in ("min-decode", "max-ttft", "speed-unknown") if reason in reasons]
+    asked_for = Targets(decode_tokens_per_s=asked.min_decode_tokens_per_s, ttft_s=asked.max_ttft_s)
+    text = "; ".join((text, *limits_of(speed, asked_for)))
     return NoFeasiblePlan(
-        f"nothing that fits is fast enough; the nearest, {name}{where}, {text}{_limited(speed, asked)}",
+        f"nothing that fits is fast enough; the nearest, {name}{where}, {text}",
         hint="; ".join([*remedies, "--budget-vram 48GiB names cards that would do"]),
     )
 
@@ -101,16 +96,6 @@ def _times_missed(speed: Speed, asked: Constraints) -> float:
     if asked.max_ttft_s is not None:
         factor *= max((speed.ttft_s.expected if speed.ttft_s else inf) / asked.max_ttft_s, 1.0)
     return factor
-
-
-def _limited(speed: Speed, asked: Constraints) -> str:
-    """What stands behind each demand that is missed: the bound of decoding; of a prompt its arithmetic."""
-    found = []
-    if asked.min_decode_tokens_per_s is not None and _rate(speed) < asked.min_decode_tokens_per_s:
-        found.append(f"decoding is limited by {_LIMITS[speed.bound_by]}")
-    if asked.max_ttft_s is not None and speed.ttft_s is not None and speed.ttft_s.expected > asked.max_ttft_s:
-        found.append("reading the prompt is limited by compute")
-    return "".join(f"; {text}" for text in found)
 
 
 def _rate(speed: Speed) -> float:

@@ -216,6 +216,16 @@ def test_constraints_that_leave_nothing_say_why(catalog: Catalog, given: dict[st
     assert caught.value.hint
 
 
+def test_a_missed_target_of_the_workload_names_what_limits_it(catalog: Catalog) -> None:
+    """Most of the weights lie in RAM of 80 GB/s: bandwidth; 16 cores read the prompt: arithmetic."""
+    found = plan(catalog, what_if(catalog, ram="64GiB", ram_bandwidth="80GB/s", cores=16), model="qwen3-32b").plan
+    said = next(reason.text for reason in found.reasons if reason.rule == "targets")
+    assert "decoding is limited by memory bandwidth" in said
+    assert "reading the prompt is limited by compute" in said
+    met = plan(catalog, rtx4090(catalog), model="qwen3-14b").plan
+    assert "limited" not in next(reason.text for reason in met.reasons if reason.rule == "targets")
+
+
 def test_only_the_model_asked_for_competes(catalog: Catalog) -> None:
     answer = plan(catalog, rtx4090(catalog), model="gemma-4-12b-it")
     assert {answer.plan.services[0].model, *(other.model for other in answer.alternatives)} == {"gemma-4-12b-it"}
