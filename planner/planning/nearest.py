@@ -14,7 +14,7 @@ from planner.planning.rank import Targets
 from planner.planning.search import Found, miss_text
 from planner.servers import SERVERS
 from planner.speed.records import Speed
-from planner.units import format_gib, format_rate, format_tokens
+from planner.units import GIB, format_gib, format_rate, format_tokens
 
 # What a person would change for each reason, most specific first.
 _REMEDIES = {
@@ -127,7 +127,15 @@ def _would_fit(attempt: Attempt, question: Question) -> str:
         text += ", or without --gpu-only"
     if asked.model is not None:
         text += ", or take a smaller --model" + (" or fewer bits: drop --quant" if asked.quant else "")
-    return text
+    if question.site.hardware.unified:
+        return text
+    return f"{text}; --budget-vram {_budget(attempt.footprint.total_bytes)} names cards that would do"
+
+
+def _budget(total_bytes: int) -> str:
+    """A size of VRAM, in steps of 8 GiB as cards have, that holds everything and the headroom."""
+    step = 8 * GIB
+    return f"{-(-total_bytes * 11 // (10 * step)) * 8}GiB"
 
 
 def _ruled_out(found: Found, constraints: Constraints) -> NoFeasiblePlan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
 
 import pytest
@@ -140,3 +141,12 @@ def test_cards_for_a_slot_are_cards(catalog: Catalog, name: str) -> None:
 @pytest.mark.parametrize("name", ["h100-sxm5-80-gb", "arc-a730m", "rtx-3060-mobile", "m3-max-40c", "gh200-sxm"])
 def test_modules_laptop_chips_and_whole_machines_are_none(catalog: Catalog, name: str) -> None:
     assert not is_card(catalog.devices[name])
+
+
+def test_the_budget_that_an_error_proposes_is_enough(catalog: Catalog, few: Catalog) -> None:
+    machine, wish = what_if(catalog, gpus=["RTX 4060"], **RAM), {"model": "qwen3-32b", "gpu_only": True}
+    with pytest.raises(NoFeasiblePlan) as caught:
+        plan(catalog, machine, **wish)
+    budget = re.search(r"--budget-vram (\d+)GiB", caught.value.hint or "")
+    assert budget is not None
+    assert ask(few, machine, int(budget[1]), **wish).choices

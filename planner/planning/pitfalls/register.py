@@ -19,7 +19,8 @@ PITFALLS: Final[tuple[Pitfall, ...]] = (
     ),
     Pitfall(
         "target-missed", ("warning",), ("plan",), "the best plan misses a target of the workload",
-        "a smaller --model, fewer --users, a shorter --context, or faster memory", speed.targets_missed,
+        "a smaller --model, fewer --users, a shorter --context, or faster memory: --budget-vram names cards",
+        speed.targets_missed,
     ),
     Pitfall(
         "slow-cpu-prefill", ("warning",), ("plan",), "the CPU reads prompts, for half a minute and more",
