@@ -3,8 +3,7 @@ VRAM allows, one to several of a kind, planned in place of the GPUs that the mac
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
@@ -14,6 +13,7 @@ from planner.errors import NoFeasiblePlan, UsageError
 from planner.hardware.facts import Hardware
 from planner.hardware.findings import Findings
 from planner.hardware.imagined_gpus import GpuWish, imagine_gpus
+from planner.planning.card_table import CardSet, affordable
 from planner.planning.comparison import missed_targets
 from planner.planning.constraints import Constraints
 from planner.planning.machine import site_of
@@ -26,14 +26,8 @@ from planner.units import format_gib
 if TYPE_CHECKING:
     from planner.catalog.catalog import Catalog
 
-# As many double-width cards as server chassis of one board hold.
-MOST_CARDS: Final = 8
-
 # Sizes of VRAM that are looked into beyond the smallest that works; larger ones work too.
 SIZES: Final = 4
-
-# Chips of laptops and modules of servers, which are not sold as cards (`Arc A730M`, `A100 SXM4`).
-_NO_CARD: Final = re.compile(r"Mobile|Laptop|Max-Q|SXM|\d{3}M\b")
 
 
 class CardChoice(Record, kw_only=True):
@@ -74,12 +68,6 @@ class Cards(Record, kw_only=True):
     tried: int
 
 
-class _Sort(NamedTuple):
-    vram_bytes: int
-    cards: int
-    device: Device
-
-
 def cards_for(
     hardware: Hardware,
     catalog: Catalog,
@@ -100,7 +88,7 @@ def cards_for(
     choices: list[CardChoice] = []
     nearest: CardChoice | None = None
     tried = 0
-    for sort in _affordable(catalog, budget_bytes):
+    for sort in affordable(catalog, budget_bytes):
         sizes = {choice.vram_bytes for choice in choices}
         if len(sizes) >= SIZES and sort.vram_bytes not in sizes:
             break
@@ -128,32 +116,6 @@ def _check(hardware: Hardware) -> None:
         )
 
 
-def _affordable(catalog: Catalog, budget_bytes: int) -> list[_Sort]:
-    """Sets of equal cards within the budget, the least VRAM first. Raises UsageError when not one card is."""
-    found = [
-        _Sort(count * device.memory_bytes, count, device)
-        for device in catalog.devices.values()
-        if is_card(device) and device.memory_bytes
-        for count in range(1, min(budget_bytes // device.memory_bytes, MOST_CARDS) + 1)
-    ]
-    if not found:
-        raise UsageError(
-            f"--budget-vram {format_gib(budget_bytes)}: no card of the device table is that small",
-            hint="write it like 24GiB: the VRAM of all cards together",
-        )
-    return sorted(found, key=lambda sort: (sort.vram_bytes, sort.cards, sort.device.id))
-
-
-def is_card(device: Device) -> bool:
-    """Whether a device is a graphics card for a PCIe slot whose speed can be told."""
-    return (
-        device.kind == "gpu"
-        and (device.bus or "").startswith("PCIe")
-        and device.bandwidth_bytes_per_s is not None
-        and _NO_CARD.search(device.name) is None
-    )
-
-
 def with_cards(hardware: Hardware, catalog: Catalog, device: Device, count: int) -> Hardware:
     """The machine with other cards in place of its own. What was measured with those says nothing of these."""
     findings = Findings()
@@ -178,7 +140,7 @@ class _Wish:
         text = f"{main.candidate.label} {main.candidate.placement.text}"
         return (f"{text} misses {'; '.join(misses)}", False) if misses else (f"{text} meets everything", True)
 
-    def with_cards(self, hardware: Hardware, sort: _Sort) -> CardChoice | None:
+    def with_cards(self, hardware: Hardware, sort: CardSet) -> CardChoice | None:
         """The plan on these cards; None where nothing fits or nothing is fast enough."""
         device = sort.device
         try:

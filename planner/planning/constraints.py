@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite, nan
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from planner.catalog.records.policy import Role
@@ -181,9 +182,12 @@ def _kv_type(_catalog: Catalog, value: Any) -> KvType:
 
 def _rate(_catalog: Catalog, value: Any) -> float:
     try:
-        return float(value)
+        rate = float(value)
     except ValueError:
-        raise UsageError(f"decode speed {value!r} is not a number", hint="write it like 15") from None
+        rate = nan
+    if not isfinite(rate):
+        raise UsageError(f"decode speed {value!r} is not a number", hint="write it like 15")
+    return rate
 
 
 def _seconds(_catalog: Catalog, value: Any) -> float:
@@ -213,7 +217,10 @@ def _flag(_catalog: Catalog, value: Any) -> bool:
 def _exclude(catalog: Catalog, value: Any) -> tuple[str, ...]:
     """Ids of what is left out: each name must be a model, family, server or quant."""
     names = [value] if isinstance(value, str) else list(value)
-    return tuple(_excluded_id(catalog, part.strip()) for name in names for part in str(name).split(","))
+    found = tuple(_excluded_id(catalog, part.strip()) for name in names for part in str(name).split(","))
+    if set(catalog.servers) <= set(found):
+        raise UsageError("--exclude leaves no server", hint=f"keep one of {', '.join(catalog.servers)}")
+    return found
 
 
 def _excluded_id(catalog: Catalog, name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import combinations
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -40,33 +41,77 @@ def contradicting(case: Case, site: Site) -> tuple[str, str, str] | None:
     """Two options and a reason; None where something is left to size, or where one option alone leaves nothing."""
     default = Constraints()
     given = [name for name in _FIELDS if getattr(case.constraints, name) != getattr(default, name)] + [_WORKLOAD]
-    if not _losses(_question(given, case, site)):
+    if _look(_question(given, case, site)).left:
         return None
-    alone = [name for name in given if not _losses(_question([name], case, site))]
-    for first, second in combinations(alone, 2):
-        losses = _losses(_question([first, second], case, site))
-        if losses:
-            return first, second, losses[0]
+    alone = {name: _look(_question([name], case, site)).left for name in given}
+    for first, second in combinations([name for name in given if alone[name]], 2):
+        seen = _look(_question([first, second], case, site))
+        if not seen.left:
+            return first, second, seen.why(alone[first])
     return None
 
 
-def check_kind(case: Case) -> None:
-    """Raises UsageError for a named model that can serve none of the roles, or that only a file describes."""
-    name = case.constraints.model
-    if name is None:
-        return
+class _Seen(NamedTuple):
+    """Models that may compete on some server, and why others may not: model and reason."""
+
+    left: frozenset[str]
+    losses: tuple[tuple[str, str], ...]
+
+    def why(self, models: frozenset[str]) -> str:
+        """The commonest reason by which these models are lost."""
+        counts = Counter(text for model, text in self.losses if model in models)
+        return counts.most_common(1)[0][0] if counts else "nothing is left"
+
+
+def _look(question: Question) -> _Seen:
+    """What may compete whatever memory and speed say, and what may not."""
+    triples, losers = list_triples(question)
+    left: set[str] = set()
+    losses = [(loser.model, loser.text) for loser in losers if loser.reason_id not in _BY_NAME]
+    asked, hardware = question.constraints, question.site.hardware
+    for triple in triples:
+        if triple.model.id in left:
+            continue
+        room = SERVERS[triple.server]
+        objections = room.supports(triple.model, triple.quant, hardware, kv_type=asked.kv_type)
+        if objections:
+            losses.append((triple.model.id, f"{triple.server}: {objections[0].text}"))
+        else:
+            left.add(triple.model.id)
+    return _Seen(frozenset(left), tuple(losses))
+
+
+def check_roles(case: Case) -> None:
+    """What was asked for must suit the roles of the plan. Raises UsageError for a named model that can serve none of
+    them, or that only a file describes, and for a decode rate where no role writes text."""
+    kinds = {KINDS[role] for roles in planned_roles(case) for role in roles}
+    if case.constraints.model is not None:
+        _check_model(case.constraints.model, kinds, case)
+    least = case.constraints.min_decode_tokens_per_s
+    if least is not None and "llm" not in kinds:
+        text = f"--min-decode {least:g} and {_roles_option(case)} contradict each other: nothing of it writes text"
+        raise UsageError(text, hint="drop --min-decode; --max-ttft limits the wait")
+
+
+def _check_model(name: str, kinds: set[str], case: Case) -> None:
     if name not in case.catalog.models:
         hint = "`planner catalog add FILE` drafts its entry; `planner size` and `planner estimate` take the file itself"
         raise UsageError(f"--model: {name} is read from a file, and no catalog says where to get it", hint=hint)
-    kinds = {KINDS[role] for roles in planned_roles(case) for role in roles}
     kind = case.catalog.models[name].kind
     if kind in kinds:
         return
-    asked = f"--roles {','.join(case.constraints.roles)}" if case.constraints.roles else _option(_WORKLOAD, case)
     needed = " or ".join(sorted(kinds))
-    text = f"--model {name} and {asked} contradict each other: it is an {kind} model, needed is {needed}"
+    named = f"--model {name} and {_roles_option(case)}"
     fits = [work.id for work in case.catalog.workloads.values() if kind in {KINDS[role] for role in work.roles}]
-    raise UsageError(text, hint=f"take another --model, or a --workload that fits it: {', '.join(fits)}")
+    raise UsageError(
+        f"{named} contradict each other: it is an {kind} model, needed is {needed}",
+        hint=f"take another --model, or a --workload that fits it: {', '.join(fits)}",
+    )
+
+
+def _roles_option(case: Case) -> str:
+    roles = case.constraints.roles
+    return f"--roles {','.join(roles)}" if roles else _option(_WORKLOAD, case)
 
 
 def _question(names: list[str], case: Case, site: Site) -> Question:
@@ -79,20 +124,6 @@ def _question(names: list[str], case: Case, site: Site) -> Question:
         if "context_tokens" not in names:
             question = question._replace(demand=replace(question.demand, context_tokens=1))
     return question
-
-
-def _losses(question: Question) -> list[str]:
-    """Why nothing may compete, the commonest reason first; empty where something may."""
-    triples, losers = list_triples(question)
-    losses = Counter(loser.text for loser in losers if loser.reason_id not in _BY_NAME)
-    asked, hardware = question.constraints, question.site.hardware
-    for triple in triples:
-        room = SERVERS[triple.server]
-        objections = room.supports(triple.model, triple.quant, hardware, kv_type=asked.kv_type)
-        if not objections:
-            return []
-        losses[f"{triple.server}: {objections[0].text}"] += 1
-    return [text for text, _ in losses.most_common()] or ["no model is left"]
 
 
 def _option(name: str, case: Case) -> str:

@@ -18,6 +18,7 @@ from planner.units import GIB, format_gib, format_rate, format_tokens
 
 # What a person would change for each reason, most specific first.
 _REMEDIES = {
+    "kv-type": "take a --kv-type that the server has",
     "min-decode": "lower --min-decode, or take a faster memory: fewer bits (--quant) or a smaller model",
     "max-ttft": "raise --max-ttft, or shorten the prompt",
     "speed-unknown": "name the bandwidth: --gpu-bandwidth or --ram-bandwidth",
@@ -127,15 +128,18 @@ def _would_fit(attempt: Attempt, question: Question) -> str:
         text += ", or without --gpu-only"
     if asked.model is not None:
         text += ", or take a smaller --model" + (" or fewer bits: drop --quant" if asked.quant else "")
-    if question.site.hardware.unified:
+    from planner.planning.card_table import largest_bytes
+
+    budget_bytes = _budget_bytes(attempt.footprint.total_bytes)
+    if question.site.hardware.unified or asked.max_memory or budget_bytes > largest_bytes(question.catalog):
         return text
-    return f"{text}; --budget-vram {_budget(attempt.footprint.total_bytes)} names cards that would do"
+    return f"{text}; --budget-vram {budget_bytes // GIB}GiB names cards that would do"
 
 
-def _budget(total_bytes: int) -> str:
-    """A size of VRAM, in steps of 8 GiB as cards have, that holds everything and the headroom."""
+def _budget_bytes(total_bytes: int) -> int:
+    """A size of VRAM, in steps of 8 GiB as cards have, that holds everything and a tenth more."""
     step = 8 * GIB
-    return f"{-(-total_bytes * 11 // (10 * step)) * 8}GiB"
+    return -(-total_bytes * 11 // (10 * step)) * step
 
 
 def _ruled_out(found: Found, constraints: Constraints) -> NoFeasiblePlan:

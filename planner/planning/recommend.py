@@ -65,10 +65,10 @@ def recommend(hardware: Hardware, catalog: Catalog, workload: Workload, constrai
 
 def decide(case: Case, site: Site) -> Services:
     """The services of the plan. Raises UsageError naming two options that contradict each other, NoFeasiblePlan."""
-    if case.constraints.model is not None:
-        from planner.planning.contradictions import check_kind
+    if case.constraints.model is not None or case.constraints.min_decode_tokens_per_s is not None:
+        from planner.planning.contradictions import check_roles
 
-        check_kind(case)
+        check_roles(case)
     try:
         return find_services(case, site)
     except NoFeasiblePlan as miss:

@@ -13,7 +13,8 @@ from planner.catalog.load import load_catalog
 from planner.errors import NoFeasiblePlan, UsageError
 from planner.hardware.facts import Hardware
 from planner.hardware.what_if import what_if
-from planner.planning.cards import Cards, cards_for, is_card, with_cards
+from planner.planning.card_table import is_card
+from planner.planning.cards import Cards, cards_for, with_cards
 from planner.planning.comparison import missed_targets
 from planner.planning.constraints import constraints_from
 from planner.planning.rank import targets_of

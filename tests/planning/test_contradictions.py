@@ -34,6 +34,7 @@ PAIRS: list[tuple[dict[str, Any], str, str]] = [
     ({"model": "phi-4", "workload": "agent"}, "--model phi-4", "--workload agent"),
     ({"model": "qwen3-14b", "workload": "embedding"}, "--model qwen3-14b", "--workload embedding"),
     ({"model": "qwen3-14b", "roles": "embedding"}, "--model qwen3-14b", "--roles embedding"),
+    ({"min_decode": 50, "workload": "embedding"}, "--min-decode 50", "--workload embedding"),
     # Decided before any catalog is asked.
     ({"quant": "Q4_K_M", "min_quant": "Q5_K_M"}, "--quant", "--min-quant"),
     ({"server": "vllm", "exclude": "vllm"}, "--server vllm", "--exclude vllm"),
@@ -50,6 +51,19 @@ def test_two_options_that_leave_nothing_are_named(
     assert caught.value.message.startswith(f"{first} and {second} contradict each other: ")
     assert caught.value.exit_code == 2
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"family": "gpt-oss", "min_quant": "Q8_0"}, "MXFP4_MOE loses"),
+        ({"family": "command", "license": "commercial"}, "licence cc-by-nc-4.0, asked for commercial"),
+    ],
+)
+def test_the_reason_is_that_of_what_the_first_option_leaves(catalog: Catalog, given: dict[str, Any], why: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        plan(catalog, rtx4090(catalog), **given)
+    assert why in caught.value.message
 
 
 @pytest.mark.parametrize("dropped", ["model", "quant", "license", "users"])
