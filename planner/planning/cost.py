@@ -176,7 +176,7 @@ def _limit_watts(devices: tuple[Draw, ...]) -> float | None:
 def _not_counted(service: Service, devices: tuple[Draw, ...]) -> tuple[str, ...]:
     unknown = [f"the power of {draw.name} is not known" for draw in devices if draw.limit_watts is None]
     if service.placement.kind in _WITH_CPU:
-        what = "the CPU" if service.placement.kind == "cpu" else "the CPU, which computes a part, and"
+        what = "the CPU," if service.placement.kind == "cpu" else "the CPU, which computes a part, and"
         unknown.append(f"{what} whose power is not known")
     elif service.placement.kind != "unified":
         unknown.append("the machine around the GPUs")

@@ -31,6 +31,9 @@ _REMEDIES = {
 }
 
 
+_CARDS = "--budget-vram 48GiB names cards that would do, if any"
+
+
 def no_plan(question: Question, found: Found) -> NoFeasiblePlan:
     """The error for a search without a candidate."""
     if not question.site.pools:
@@ -48,7 +51,7 @@ def no_plan(question: Question, found: Found) -> NoFeasiblePlan:
             hint="name it with --ram, drop --gpu-only, or plan one role: --roles interactive",
         )
     if found.slow:
-        return _too_slow(found, question.constraints)
+        return _too_slow(found, question)
     if found.misses:
         triple, attempt = min(found.misses, key=lambda miss: (miss[1].missing_bytes, miss[0].model.id))
         return NoFeasiblePlan(_nothing_fits(triple, attempt), hint=_would_fit(attempt, question))
@@ -70,8 +73,9 @@ def _server_objects(question: Question) -> NoFeasiblePlan | None:
     return NoFeasiblePlan(f"--server {server}: {server} {text}", hint="take another --server, or drop it")
 
 
-def _too_slow(found: Found, asked: Constraints) -> NoFeasiblePlan:
+def _too_slow(found: Found, question: Question) -> NoFeasiblePlan:
     """Something fits, but nothing is fast enough: what comes nearest, what it does, and what limits it."""
+    asked = question.constraints
     triple, speed = min(found.slow, key=lambda slow: (_times_missed(slow[1], asked), -_rate(slow[1]), slow[0].model.id))
     rate, wait = speed.decode_tokens_per_s, speed.ttft_s
     text = f"decodes {format_rate(rate.expected)} tok/s" if rate else "has an unknown speed"
@@ -85,7 +89,7 @@ def _too_slow(found: Found, asked: Constraints) -> NoFeasiblePlan:
     text = "; ".join((text, *limits_of(speed, asked_for)))
     return NoFeasiblePlan(
         f"nothing that fits is fast enough; the nearest, {name}{where}, {text}",
-        hint="; ".join([*remedies, "--budget-vram 48GiB names cards that would do"]),
+        hint="; ".join(remedies if question.site.hardware.unified else [*remedies, _CARDS]),
     )
 
 

@@ -33,7 +33,7 @@ def cost_lines(cost: Cost) -> list[Text]:
     there = "was read: it is there" if cost.hardware == "there" else "was described: to buy, unless somebody has it"
     lines += bullet(f"the machine {there}")
     for service in cost.services:
-        for text in _service_texts(service):
+        for text in _service_texts(service, cost):
             lines += bullet(f"{service.name}: {text}")
     if cost.prices.per_kwh or cost.prices.per_gpu_hour:
         lines += bullet(f"prices as given, in their own currency: {_prices_text(cost)}")
@@ -42,7 +42,7 @@ def cost_lines(cost: Cost) -> list[Text]:
     return lines
 
 
-def _service_texts(service: ServiceCost) -> list[str]:
+def _service_texts(service: ServiceCost, cost: Cost) -> list[str]:
     found = [_draw_text(draw) for draw in service.devices]
     if not service.predicted:
         return [*found, "its speed is not predicted, so neither is its energy"]
@@ -50,6 +50,8 @@ def _service_texts(service: ServiceCost) -> list[str]:
         found.append(f"draws {span_text(service.watts)} W while it writes")
     for name, tokens in (("written", service.written), ("read", service.read)):
         found.append(f"a million tokens {name}: {_tokens_text(tokens)}")
+    if cost.prices.per_gpu_hour and not service.devices:
+        found.append("uses no GPU, so it costs no GPU hours")
     return found + [f"not counted: {text}" for text in service.not_counted]
 
 
