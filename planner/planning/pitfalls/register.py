@@ -174,8 +174,8 @@ PITFALLS: Final[tuple[Pitfall, ...]] = (
         "plans count on the limit: raise it for more, or plan on the host", machine.container_limit,
     ),
     Pitfall(
-        "gpu-display", ("note",), ("plan", "host"), "a GPU also drives a display",
-        "move the display to another GPU, or leave room: --headroom", machine.gpu_display,
+        "gpu-display", ("note",), ("plan", "file", "host"), "a GPU also drives a display",
+        "move the display to another GPU, or leave room: --headroom", machine.gpu_display, weighed=True,
     ),
     Pitfall(
         "huge-pages", ("note",), ("plan", "host"), "transparent huge pages are off",
