@@ -24,14 +24,18 @@ if TYPE_CHECKING:
         why_not as why_not,
     )
     from planner.errors import NoFeasiblePlan as NoFeasiblePlan, PlannerError as PlannerError
+    from planner.views import cards as cards, cost as cost, pareto as pareto
 
 _HOMES = {
     "NoFeasiblePlan": "planner.errors",
     "PlannerError": "planner.errors",
+    "cards": "planner.views",
+    "cost": "planner.views",
     "estimate": "planner.api",
     "load_catalog": "planner.api",
     "load_hardware": "planner.api",
     "load_plan": "planner.api",
+    "pareto": "planner.views",
     "probe": "planner.api",
     "read_model": "planner.api",
     "recommend": "planner.api",

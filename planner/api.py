@@ -237,7 +237,7 @@ def recommend(
     """
     from planner.planning.recommend import recommend as decide
 
-    return decide(hardware, *_question(catalog, workload, constraints))
+    return decide(hardware, *question_of(catalog, workload, constraints))
 
 
 def why_not(
@@ -254,11 +254,11 @@ def why_not(
     """
     from planner.planning.why_not import why_not as explain
 
-    known, wanted, limits = _question(catalog, workload, constraints)
+    known, wanted, limits = question_of(catalog, workload, constraints)
     return explain(hardware, known, wanted, model, limits)
 
 
-def _question(
+def question_of(
     catalog: Catalog | None, workload: str, constraints: dict[str, Any]
 ) -> tuple[Catalog, Workload, Constraints]:
     """Catalog (with the person's own matrix), workload and constraints, resolved."""

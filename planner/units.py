@@ -10,6 +10,7 @@ import re
 from planner.errors import UsageError
 
 KIB, MIB, GIB, TIB = 1024, 1024**2, 1024**3, 1024**4
+KWH_JOULES = 3.6e6
 
 _SIZE_UNITS = {
     "b": 1,
@@ -92,6 +93,20 @@ def parse_seconds(value: int | float | str, what: str = "time") -> float:
         if match is None:
             raise UsageError(f"{what} {value!r} is not a time", hint="write it like 2, 2s or 500ms")
         result = float(match[1]) * {"ms": 0.001, "s": 1.0, "min": 60.0, None: 1.0}[match[2]]
+    if result <= 0:
+        raise UsageError(f"{what} {value!r} must be more than zero")
+    return result
+
+
+def parse_watts(value: int | float | str, what: str = "power") -> float:
+    """Watts from `350W`, `1.2kW` or a number of watts. Raises UsageError for a bare number as text."""
+    if isinstance(value, (int, float)):
+        result = float(value)
+    else:
+        number, unit = _split(value, what, "350W")
+        if unit not in {"w", "kw"}:
+            raise UsageError(f"{what} {value!r}: unknown unit", hint="write it like 350W or 1.2kW")
+        result = number * (1000.0 if unit == "kw" else 1.0)
     if result <= 0:
         raise UsageError(f"{what} {value!r} must be more than zero")
     return result

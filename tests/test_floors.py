@@ -18,6 +18,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("planner.planning", "planner.bench.records", "planner.doctor.records"),
     ("planner.rendering", "planner.report", "planner.bench", "planner.doctor", "planner.fleet"),
     ("planner.api",),
+    ("planner.views",),
     ("planner.cli",),
     ("planner.__main__",),
 )

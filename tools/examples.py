@@ -67,7 +67,7 @@ def screen(answer: Answer) -> str:
     from rich.console import Console
 
     console = Console(file=io.StringIO(), width=80, highlight=False, color_system=None)
-    console.print(recommendation_view(answer))
+    console.print(recommendation_view(answer, cost=planner.cost(answer.plan)))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 

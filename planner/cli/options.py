@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 MACHINE = "Machine (default: this one is probed)"
 NEEDS = "Workload"
 LIMITS = "Constraints"
+COST = "Cost and other views"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,3 +159,28 @@ class PlanningOptions:
         if self.memory == "idle":
             values.pop("memory")
         return {name: value for name, value in values.items() if value}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostOptions:
+    """What a person knows of power and prices, in a currency of their own."""
+
+    price_kwh: Annotated[
+        float | None, typer.Option(help="What a kWh costs you, like 0.30: your own currency.", rich_help_panel=COST)
+    ] = None
+    price_gpu_hour: Annotated[
+        float | None, typer.Option(help="What an hour of one GPU costs you, like 1.20.", rich_help_panel=COST)
+    ] = None
+    power: Annotated[
+        str | None,
+        typer.Option(help="What the machine draws under load, like 350W (default: GPU limits).", rich_help_panel=COST),
+    ] = None
+
+    @property
+    def priced(self) -> bool:
+        """True when a price or the power was given."""
+        return any(value is not None for value in self.keywords().values())
+
+    def keywords(self) -> dict[str, Any]:
+        """The keywords of `planner.cost`."""
+        return {"price_kwh": self.price_kwh, "price_gpu_hour": self.price_gpu_hour, "power": self.power}

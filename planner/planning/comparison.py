@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from planner.planning.rank import ORDERS, Candidate, Ranking, Targets, Value
-from planner.speed.records import Speed
+from planner.speed.records import BoundBy, Speed
 from planner.units import format_rate
 
 
@@ -42,6 +42,25 @@ def missed_targets(speed: Speed, targets: Targets) -> tuple[str, ...]:
         if wait is None or wait.expected > targets.ttft_s:
             shown = "unknown" if wait is None else f"{wait.expected:.1f} s"
             found.append(f"first token {shown}, target {targets.ttft_s:g} s")
+    return tuple(found)
+
+
+_LIMITS: dict[BoundBy, str] = {
+    "bandwidth": "memory bandwidth",
+    "compute": "compute",
+    "launch": "the fixed cost of a token",
+    "link": "the link between devices",
+    "unknown": "a bandwidth that is not known",
+}
+
+
+def limits_of(speed: Speed, targets: Targets) -> tuple[str, ...]:
+    """What stands behind each target that is missed: the bound of decoding; of a prompt its arithmetic."""
+    rate, wait, found = speed.decode_tokens_per_s, speed.ttft_s, []
+    if targets.decode_tokens_per_s is not None and (rate is None or rate.expected < targets.decode_tokens_per_s):
+        found.append(f"decoding is limited by {_LIMITS[speed.bound_by]}")
+    if targets.ttft_s is not None and wait is not None and wait.expected > targets.ttft_s:
+        found.append("reading the prompt is limited by compute")
     return tuple(found)
 
 

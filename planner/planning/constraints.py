@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from planner.catalog.records.policy import Role
 from planner.errors import UnknownName, UsageError, near_misses
 from planner.sizing.records import KvType, Pool, Record
-from planner.units import GIB, parse_bytes, parse_seconds, parse_tokens
+from planner.units import GIB, format_gib, parse_bytes, parse_seconds, parse_tokens
 
 if TYPE_CHECKING:
     from planner.catalog.catalog import Catalog
@@ -75,15 +76,23 @@ def _contradictions(asked: Constraints) -> list[tuple[str, str]]:
     if asked.min_decode_tokens_per_s is not None and asked.min_decode_tokens_per_s <= 0:
         found.append(("the least decode speed must be more than zero", "write it like --min-decode 15"))
     named = [("model", name) for name in asked.models]
-    for name, value in (*named, ("family", asked.family), ("server", asked.server)):
-        if value in asked.exclude:
-            found.append((f"{name} {value} is both asked for and excluded", f"drop --{name} or --exclude {value}"))
-    if asked.quant is not None and asked.quant in asked.exclude:
-        found.append((f"quant {asked.quant} is both asked for and excluded", f"drop --exclude {asked.quant}"))
+    for name, value in (*named, ("family", asked.family), ("server", asked.server), ("quant", asked.quant)):
+        if value is not None and value in asked.exclude:
+            text = f"--{name} {value} and --exclude {value} contradict each other: both asked for and excluded"
+            found.append((text, f"drop --{name} or --exclude {value}"))
     if asked.quant is not None and asked.min_quant is not None:
-        found.append(("a quant and a least quant were both given", "keep --quant or --min-quant"))
+        found.append(
+            ("--quant and --min-quant contradict each other: one names a quant, the other a least one", "keep one")
+        )
     if asked.gpu_only and "ram" in asked.max_memory and "vram" not in asked.max_memory and len(asked.max_memory) == 1:
         found.append(("--gpu-only uses no RAM that --max-memory ram= could cap", "cap vram= instead"))
+    kept = asked.headroom.least_bytes if asked.headroom != Headroom() else 0
+    for pool, cap in asked.max_memory.items():
+        if cap <= kept:
+            text = f"--max-memory {f'{pool}=' if pool else ''}{format_gib(cap)} and --headroom {format_gib(kept)}"
+            found.append(
+                (f"{text} contradict each other: nothing is left to use", "raise the cap or lower the headroom")
+            )
     if asked.gpu_only and "batch" in asked.roles and "interactive" in asked.roles:
         found.append(
             ("--gpu-only contradicts the roles interactive,batch: the batch role runs in RAM", "drop one of the two")
@@ -181,9 +190,12 @@ def _kv_type(_catalog: Catalog, value: Any) -> KvType:
 
 def _rate(_catalog: Catalog, value: Any) -> float:
     try:
-        return float(value)
+        rate = float(value)
     except ValueError:
-        raise UsageError(f"decode speed {value!r} is not a number", hint="write it like 15") from None
+        rate = nan
+    if not isfinite(rate):
+        raise UsageError(f"decode speed {value!r} is not a number", hint="write it like 15")
+    return rate
 
 
 def _seconds(_catalog: Catalog, value: Any) -> float:
@@ -213,7 +225,10 @@ def _flag(_catalog: Catalog, value: Any) -> bool:
 def _exclude(catalog: Catalog, value: Any) -> tuple[str, ...]:
     """Ids of what is left out: each name must be a model, family, server or quant."""
     names = [value] if isinstance(value, str) else list(value)
-    return tuple(_excluded_id(catalog, part.strip()) for name in names for part in str(name).split(","))
+    found = tuple(_excluded_id(catalog, part.strip()) for name in names for part in str(name).split(","))
+    if set(catalog.servers) <= set(found):
+        raise UsageError("--exclude leaves no server", hint=f"keep one of {', '.join(catalog.servers)}")
+    return found
 
 
 def _excluded_id(catalog: Catalog, name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from planner.planning.ability import Ability, kl_divergence, native
-from planner.planning.comparison import explain_loss, missed_targets
+from planner.planning.comparison import explain_loss, limits_of, missed_targets
 from planner.planning.eligibility import KINDS
 from planner.planning.machine import pool_plans
 from planner.planning.placement import Site
@@ -44,7 +44,9 @@ def _targets(main: Chosen) -> Reason:
     targets = main.question.ranking.targets
     missed = missed_targets(main.candidate.speed, targets)
     if missed:
-        return Reason(rule="targets", text=f"misses {'; '.join(missed)}: nothing of use that fits here does better")
+        limits = ", ".join(limits_of(main.candidate.speed, targets))
+        text = f"misses {'; '.join(missed)}: nothing of use that fits here does better; {limits}"
+        return Reason(rule="targets", text=text.removesuffix("; "))
     parts = []
     speed = main.candidate.speed
     if targets.decode_tokens_per_s is not None and speed.decode_tokens_per_s is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from planner.catalog.records import Model, Workload
-from planner.errors import UsageError
+from planner.errors import NoFeasiblePlan, UsageError
 from planner.hardware.facts import Hardware
 from planner.planning.ability import abilities
 from planner.planning.constraints import Constraints
@@ -17,6 +17,7 @@ from planner.planning.losers import losers_of
 from planner.planning.machine import pool_plans, site_of
 from planner.planning.matrix import choose_row, validate_row
 from planner.planning.pitfalls.planned import warnings_of
+from planner.planning.placement import Site
 from planner.planning.plan import Answer, Plan, Rejected
 from planner.planning.rank import Candidate
 from planner.planning.reasons import alternatives_of, reasons_of, runners_up
@@ -38,7 +39,7 @@ def recommend(hardware: Hardware, catalog: Catalog, workload: Workload, constrai
     Raises NoFeasiblePlan (nearest miss, and what would make it fit), UsageError, CatalogError."""
     case = case_of(hardware, catalog, workload, constraints)
     site = site_of(hardware, constraints)
-    services = find_services(case, site)
+    services = decide(case, site)
     main = services.chosen[0]
     ranked = [candidate for candidate in main.found.candidates if candidate is not main.candidate]
     one_model = constraints.model is not None
@@ -68,6 +69,20 @@ def recommend(hardware: Hardware, catalog: Catalog, workload: Workload, constrai
         rejected=_losers(main, services),
         decision=decision_of(true_facts(case.situation), main.question, main.candidate, runners),
     )
+
+
+def decide(case: Case, site: Site) -> Services:
+    """The services of the plan. Raises UsageError naming two options that contradict each other, NoFeasiblePlan."""
+    if case.constraints.model is not None or case.constraints.min_decode_tokens_per_s is not None:
+        from planner.planning.contradictions import check_roles
+
+        check_roles(case)
+    try:
+        return find_services(case, site)
+    except NoFeasiblePlan as miss:
+        from planner.planning.contradictions import contradiction
+
+        raise contradiction(case, site) or miss from None
 
 
 def case_of(hardware: Hardware, catalog: Catalog, workload: Workload, constraints: Constraints) -> Case:

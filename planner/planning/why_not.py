@@ -15,9 +15,9 @@ from planner.planning.machine import site_of
 from planner.planning.plan import Rejected
 from planner.planning.question import Question, list_triples
 from planner.planning.rank import best_first
-from planner.planning.recommend import DEFAULT, case_of
+from planner.planning.recommend import DEFAULT, case_of, decide
 from planner.planning.role_questions import Chosen
-from planner.planning.roles import Services, find_services
+from planner.planning.roles import Services
 from planner.planning.search import Found, evaluate
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def why_not(
     the level at which it loses to the plan. Raises UnknownName, UsageError, NoFeasiblePlan as `recommend`."""
     model = catalog.model(model_id)
     case = case_of(hardware, catalog, workload, constraints)
-    services = find_services(case, site_of(hardware, constraints))
+    services = decide(case, site_of(hardware, constraints))
     if any(one.candidate.model.id == model.id for one in services.chosen):
         return ()
     service = _service_for(model, services)

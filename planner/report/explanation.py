@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from planner.report.cost import cost_lines
 from planner.report.lines import WIDTH, bullet, clipped, heading
 from planner.report.order_table import order_lines
 
@@ -13,12 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from planner.catalog.records import Model
+    from planner.planning.cost import Cost
     from planner.planning.plan import Answer, Decision, Rejected
 
 MAX_LOSERS = 25
 
 
-def explanation_view(answer: Answer) -> Text:
+def explanation_view(answer: Answer, cost: Cost | None = None) -> Text:
     """Reasons, warnings, terms of the speed, runners-up and the first losers; the JSON holds all."""
     plan = answer.plan
     lines = decision_lines(answer.decision) if answer.decision else []
@@ -35,6 +37,8 @@ def explanation_view(answer: Answer) -> Text:
             lines += bullet(f"{term.name}: {term.text}")
         for source in service.speed.sources:
             lines += bullet(source)
+    if cost is not None:
+        lines += cost_lines(cost)
     lines += heading("Losers")
     losers = [loser for loser in answer.rejected if loser.reason_id != "kind"]
     for loser in losers[:MAX_LOSERS]:

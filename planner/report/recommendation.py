@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from planner.report.bars import memory_bar, range_text, seconds_text
+from planner.report.cost import cost_line
 from planner.report.lines import bullet, clipped, columns, heading, wrapped
 from planner.units import format_tokens
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from planner.planning.cost import Cost
     from planner.planning.plan import Answer, Plan, PoolPlan
     from planner.servers.records import Service
 
@@ -22,15 +24,20 @@ UNPREDICTED = frozenset({"embedding", "image"})
 SCREEN_RULES = frozenset({"targets", "ability", "quant", "model"})
 
 
-def recommendation_view(answer: Answer, *, top: int = 3, plan_file: Path | None = None) -> Text:
+def recommendation_view(
+    answer: Answer, *, top: int = 3, plan_file: Path | None = None, cost: Cost | None = None
+) -> Text:
     """The first screen: at most 30 lines of 80 columns. What must be said comes first; warnings and runners-up
     share the lines that are left, and say how many they leave out.
     """
     plan = answer.plan
     head = heading(f"Plan for {plan.workload.title}")
     short = len(plan.services) > 1
-    for service in plan.services:
+    for index, service in enumerate(plan.services):
         head += service_lines(service, short=short)
+        told = cost_line(cost) if cost and index == 0 else None
+        if told is not None:
+            head += wrapped(told, first=" " * 4, rest=" " * 4, most=1)
     head += heading("Memory (█ used, ░ kept free)") + [pool_line(pool) for pool in plan.pools]
     reasons = heading("Why") + reason_lines(plan, short=short)
     foot = wrapped(f"Next: {next_command(plan, plan_file)}", first="", rest="  ", most=1)

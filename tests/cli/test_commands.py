@@ -164,3 +164,85 @@ def test_why_not_answers_for_any_model() -> None:
     assert "Why not Llama-3.1-8B" in lost.stdout
     too_big = run("recommend", *RTX_4090, "--why-not", "deepseek-v3.1")
     assert "GiB" in too_big.stdout
+
+
+def test_the_cost_of_tokens_stands_beside_the_plan_and_not_in_it(tmp_path: Path) -> None:
+    plain, priced = tmp_path / "plain.json", tmp_path / "priced.json"
+    shown = run("recommend", *RTX_4090, "--save", str(plain))
+    assert "kWh per 1M tokens written" in shown.stdout
+    asked = run("recommend", *RTX_4090, "--price-kwh", "0.30", "--price-gpu-hour", "1.20", "--save", str(priced))
+    assert "kWh" not in asked.stdout
+    assert "per 1M tokens written" in asked.stdout
+    assert plain.read_bytes() == priced.read_bytes()
+    reported = json.loads(run("recommend", *RTX_4090, "--price-kwh", "0.30", "--json").stdout)
+    cost = reported["cost"]
+    assert cost["prices"] == {"per_kwh": 0.3, "per_gpu_hour": None, "power_watts": None}
+    written = cost["services"][0]["written"]
+    assert written["energy_price_per_million"]["expected"] == pytest.approx(
+        0.3 * written["kwh_per_million"]["expected"]
+    )
+    assert cost["hardware"] == "imagined"
+
+
+def test_explain_says_where_the_cost_comes_from() -> None:
+    text = " ".join(run("recommend", *RTX_4090, "--explain", "--power", "500W", "--price-kwh", "0.30").stdout.split())
+    assert "500 W as given, for the whole machine under load" in text
+    assert "to buy, unless somebody has it" in text
+    assert "prices as given, in their own currency: 0.3 for a kWh" in text
+
+
+@pytest.mark.parametrize("workload", ["chat", "team", "multimodal", "embedding"])
+@pytest.mark.parametrize("machine", WHAT_IFS)
+def test_the_first_screen_keeps_its_size_with_prices(machine: str, workload: str) -> None:
+    prices = ["--price-kwh", "0.30", *(["--price-gpu-hour", "1.2"] if "gpu" in machine else [])]
+    lines = run("recommend", *WHAT_IFS[machine], "--workload", workload, *prices).stdout.splitlines()
+    assert 0 < len(lines) <= 30
+    assert max(map(len, lines)) <= 80
+
+
+def test_the_pareto_view_fits_80_columns_and_hides_what_is_dominated() -> None:
+    view = run("recommend", *RTX_4090, "--pareto")
+    assert view.exit_code == 0
+    assert max(map(len, view.stdout.splitlines())) <= 80
+    assert "Dominated" not in view.stdout
+    assert "the plan is" in view.stdout
+    document = json.loads(run("recommend", *RTX_4090, "--pareto", "--family", "qwen3", "--dominated", "--json").stdout)
+    options, dominated = document["pareto"]["options"], document["pareto"]["dominated"]
+    assert options
+    assert dominated
+    assert {entry["model"].split("-")[0] for entry in (*options, *dominated)} == {"qwen3"}
+
+
+def test_cards_that_make_a_wish_fit_are_named_with_their_speed() -> None:
+    wish = ["--model", "qwen3-32b", "--quant", "Q4_K_M", "--min-decode", "50", "--budget-vram", "32GiB"]
+    found = run("recommend", *RTX_4090, *wish)
+    assert found.exit_code == 0
+    assert "1 x GeForce RTX 5090 (to buy, 575 W)" in found.stdout
+    assert max(map(len, found.stdout.splitlines())) <= 80
+    cards = json.loads(run("recommend", *RTX_4090, *wish, "--json").stdout)["cards"]
+    assert cards["met_here"] is False
+    assert cards["choices"][0]["vram_bytes"] == 32 * 1024**3
+    none = run("recommend", *RTX_4090, *wish[:-1], "12GiB")
+    assert none.exit_code == 4
+    assert "--budget-vram" in none.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--pareto", "--why-not", "phi-4"], "--pareto and --why-not contradict each other"),
+        (["--pareto", "--budget-vram", "24GiB"], "--pareto and --budget-vram contradict each other"),
+        (["--budget-vram", "24GiB", "--save", "plan.json"], "--budget-vram and --save contradict each other"),
+        (["--pareto", "--price-kwh", "0.3"], "--price-kwh prices the plan"),
+        (["--dominated"], "--dominated belongs to --pareto"),
+        (["--budget-vram", "24"], "no unit"),
+        (["--power", "350"], "no unit"),
+        (["--price-kwh", "0"], "more than zero"),
+        (["--model", "qwen3-14b", "--license", "gemma"], "--model qwen3-14b and --license gemma contradict each other"),
+    ],
+)
+def test_options_that_cannot_go_together_are_usage_errors(arguments: list[str], message: str) -> None:
+    refused = run("recommend", *RTX_4090, *arguments)
+    assert refused.exit_code == 2
+    assert message in refused.stderr
+    assert refused.stdout == ""

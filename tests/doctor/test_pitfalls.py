@@ -86,6 +86,7 @@ class Case(NamedTuple):
     new: str
     gpus: str | None = "RTX 4090"
     nodes: int = 1
+    display: int | None = None
 
 
 FILES = {
@@ -111,6 +112,7 @@ FILES = {
     "gated-model": Case(LLAMA, f"--model, /models/{NAMED}", '-hf, "unsloth/gemma-3-12b-it-GGUF:Q4_K_M"'),
     "license-non-commercial": Case(LLAMA, NAMED, "Qwen2.5-Coder-3B-Instruct-Q4_K_M.gguf"),
     "long-context": Case(LLAMA, '"16384"', '"98304"'),
+    "gpu-display": Case(LLAMA, 'device_ids: ["0"]', 'device_ids: ["1"]', "RTX 4090:2", display=1),
 }
 # Every card of these machines hangs on a riser: only tensor parallelism is at fault for it.
 NARROW = Link(generation=3, width=4)
@@ -118,7 +120,8 @@ NARROW = Link(generation=3, width=4)
 
 def of_file(folder: Path, catalog: Catalog, case: Case, text: str) -> tuple[Finding, ...]:
     machine = machine_of(catalog, case.gpus, case.nodes)
-    machine = replace(machine, gpus=tuple(replace(gpu, link=NARROW) for gpu in machine.gpus))
+    gpus = (replace(gpu, link=NARROW, display=index == case.display) for index, gpu in enumerate(machine.gpus))
+    machine = replace(machine, gpus=tuple(gpus))
     file = folder / ("model.service" if text.startswith("[") else "compose.yaml")
     file.write_text(text)
     return diagnose([file], catalog, machine, users=2)

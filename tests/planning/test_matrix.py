@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -201,3 +202,26 @@ def test_rows_of_a_person_s_catalog_folder_come_before_ours(tmp_path: Path, monk
     machine = what_if(load_catalog(), gpus=["RTX 4090"], ram="64GiB")
     assert planner.recommend(machine).plan.matrix_row.id == "ours"
     assert planner.recommend(machine, "code").plan.matrix_row.id == "code"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "near"),
+    [
+        ("workload_is_agnt", "workload_is_agent", "unknown fact"),
+        ("olama", "ollama", "unknown server"),
+        ("qwen3-14c", "qwen3-14b", "unknown model"),
+        ("Q4_KM", "Q4_K_M", "unknown quant"),
+    ],
+)
+def test_a_person_s_own_matrix_is_read_whole_and_its_file_named(
+    catalog: Catalog, tmp_path: Path, wrong: str, right: str, near: str
+) -> None:
+    """A wrong name is told even where an earlier row decides."""
+    shipped = (Path(__file__).parents[2] / "catalog" / "decision_matrix.yaml").read_text()
+    own = tmp_path / "mine.yaml"
+    own.write_text(re.sub(rf"\b{re.escape(right)}\b", wrong, shipped))
+    with pytest.raises(CatalogError) as caught:
+        planner.recommend(Hardware(), "chat", catalog=catalog, matrix=own)
+    assert caught.value.message.startswith(f"{own}: ")
+    assert near in caught.value.message
+    assert right in (caught.value.hint or "")

@@ -215,10 +215,10 @@ def test_a_machine_without_any_memory_asks_for_it() -> None:
     assert "--vram" in (caught.value.hint or "")
 
 
-def test_too_fast_a_demand_names_the_fastest_that_fits(catalog: Catalog) -> None:
+def test_too_fast_a_demand_names_what_comes_nearest(catalog: Catalog) -> None:
     with pytest.raises(NoFeasiblePlan) as caught:
         plan(catalog, rtx4090(catalog), model="qwen3-14b", min_decode=1000)
-    assert "nothing that fits is fast enough; the fastest, Qwen3-14B" in caught.value.message
+    assert "nothing that fits is fast enough; the nearest, Qwen3-14B" in caught.value.message
     assert "--min-decode" in (caught.value.hint or "")
 
 
@@ -226,15 +226,25 @@ def test_too_fast_a_demand_names_the_fastest_that_fits(catalog: Catalog) -> None
     ("given", "part"),
     [
         ({"model": "phi-4", "context": "32k"}, "trained for 16384 tokens"),
-        ({"model": "flux.2-klein-4b"}, "is an image model"),
+        ({"model": "flux.2-klein-4b"}, "it is an image model"),
         ({"model": "phi-4", "license": "apache-2.0"}, "licence mit, asked for apache-2.0"),
     ],
 )
 def test_constraints_that_leave_nothing_say_why(catalog: Catalog, given: dict[str, object], part: str) -> None:
-    with pytest.raises(NoFeasiblePlan) as caught:
+    with pytest.raises(UsageError) as caught:
         plan(catalog, rtx4090(catalog), **given)
     assert part in caught.value.message
     assert caught.value.hint
+
+
+def test_a_missed_target_of_the_workload_names_what_limits_it(catalog: Catalog) -> None:
+    """Most of the weights lie in RAM of 80 GB/s: bandwidth; 16 cores read the prompt: arithmetic."""
+    found = plan(catalog, what_if(catalog, ram="64GiB", ram_bandwidth="80GB/s", cores=16), model="qwen3-32b").plan
+    said = next(reason.text for reason in found.reasons if reason.rule == "targets")
+    assert "decoding is limited by memory bandwidth" in said
+    assert "reading the prompt is limited by compute" in said
+    met = plan(catalog, rtx4090(catalog), model="qwen3-14b").plan
+    assert "limited" not in next(reason.text for reason in met.reasons if reason.rule == "targets")
 
 
 def test_only_the_model_asked_for_competes(catalog: Catalog) -> None:

@@ -126,10 +126,13 @@ def disk_full(scene: Scene) -> Iterator[Sign]:
 
 def gpu_display(scene: Scene) -> Iterator[Sign]:
     """A GPU in use also drives a screen."""
-    used = {index for setup in scene.setups for index in setup.gpus}
     for index, gpu in enumerate(scene.hardware.gpus if scene.hardware else ()):
-        if gpu.display and not gpu.unified and (index in used or not scene.setups):
-            yield Sign(f"{gpu.name} drives a display, which takes memory and stutters under load", key=f"gpus.{index}")
+        if not gpu.display or gpu.unified:
+            continue
+        text = f"{gpu.name} drives a display, which takes memory and stutters under load"
+        for setup in scene.setups or (None,):
+            if setup is None or index in setup.gpus:
+                yield Sign(text, setup, key=f"gpus.{index}" if setup is None else "")
 
 
 def narrow_link(scene: Scene) -> Iterator[Sign]:

@@ -19,7 +19,8 @@ PITFALLS: Final[tuple[Pitfall, ...]] = (
     ),
     Pitfall(
         "target-missed", ("warning",), ("plan",), "the best plan misses a target of the workload",
-        "a smaller --model, fewer --users, a shorter --context, or faster memory", speed.targets_missed,
+        "a smaller --model, fewer --users, a shorter --context, or faster memory: --budget-vram names cards",
+        speed.targets_missed,
     ),
     Pitfall(
         "slow-cpu-prefill", ("warning",), ("plan",), "the CPU reads prompts, for half a minute and more",
@@ -177,8 +178,8 @@ PITFALLS: Final[tuple[Pitfall, ...]] = (
         "plans count on the limit: raise it for more, or plan on the host", machine.container_limit,
     ),
     Pitfall(
-        "gpu-display", ("note",), ("plan", "host"), "a GPU also drives a display",
-        "move the display to another GPU, or leave room: --headroom", machine.gpu_display,
+        "gpu-display", ("note",), ("plan", "file", "host"), "a GPU also drives a display",
+        "move the display to another GPU, or leave room: --headroom", machine.gpu_display, weighed=True,
     ),
     Pitfall(
         "huge-pages", ("note",), ("plan", "host"), "transparent huge pages are off",
