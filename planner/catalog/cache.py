@@ -14,9 +14,11 @@ from planner.catalog.paths import cache_folder
 
 
 class Parsed(msgspec.Struct, frozen=True, kw_only=True):
-    """A parsed catalog: the digest of its files, and each section as msgpack, decoded when it is asked for."""
+    """A parsed catalog: the digest of its files, and each section as msgpack, decoded when it is asked for.
+    `models_digest` is that of the models alone, for what is derived from them."""
 
     digest: str
+    models_digest: str = ""
     sections: dict[str, bytes]
     documents: bytes
     signature: str | None = None

@@ -59,6 +59,11 @@ class Catalog:
         """SHA-256 over the names and contents of the catalog's files, in hexadecimal."""
         return self._parsed.digest
 
+    @property
+    def models_digest(self) -> str:
+        """SHA-256 over the models alone, in hexadecimal."""
+        return self._parsed.models_digest
+
     def _section(self, name: str) -> tuple[Any, ...]:
         kind: Any = tuple.__class_getitem__((SECTIONS[name], ...))
         try:

@@ -15,7 +15,7 @@ from planner.catalog.convert import entries, to_record
 from planner.catalog.device_files import device_from_entry
 from planner.catalog.model_files import model_entries
 from planner.catalog.paths import data_folder, user_catalog_folder
-from planner.catalog.sources import SourceFile, content_digest, source_files, stat_signature
+from planner.catalog.sources import SourceFile, bytes_digest, content_digest, source_files, stat_signature
 from planner.catalog.yaml_file import parse_yaml
 from planner.errors import CatalogError, near_misses
 
@@ -70,9 +70,11 @@ def _parse(sources: Sequence[SourceFile]) -> Parsed:
                 layers[section] = _override(section, layers[section], _records(section, files))
             else:
                 _merge_documents(documents, section, files)
+    sections = {section: msgspec.msgpack.encode(list(records.values())) for section, records in layers.items()}
     return Parsed(
         digest=content_digest(contents),
-        sections={section: msgspec.msgpack.encode(list(records.values())) for section, records in layers.items()},
+        models_digest=bytes_digest(sections["models"]),
+        sections=sections,
         documents=msgspec.msgpack.encode(documents),
     )
 

@@ -77,6 +77,13 @@ def content_digest(contents: Iterable[tuple[SourceFile, bytes]]) -> str:
     return digest.hexdigest()
 
 
+def bytes_digest(content: bytes) -> str:
+    """SHA-256 in hexadecimal."""
+    import hashlib
+
+    return hashlib.sha256(content).hexdigest()
+
+
 def stat_signature(sources: Iterable[SourceFile]) -> str | None:
     """Changes whenever a file or the reading code was written; None when the files are not on a disk."""
     facts: list[str] = []
@@ -85,7 +92,17 @@ def stat_signature(sources: Iterable[SourceFile]) -> str | None:
             if not isinstance(source.file, Path):
                 return None
             facts.append(_written(f"{source.layer}\0{source.name}", source.file.stat()))
-        for folder in (PACKAGE_FOLDER / "catalog", PACKAGE_FOLDER / "catalog" / "records"):
+    except OSError:
+        return None
+    code = code_signature((PACKAGE_FOLDER / "catalog", PACKAGE_FOLDER / "catalog" / "records"))
+    return None if code is None else "\n".join([*facts, code])
+
+
+def code_signature(folders: Iterable[Path]) -> str | None:
+    """Changes whenever a module of these folders was written; None when they are not on a disk."""
+    facts: list[str] = []
+    try:
+        for folder in folders:
             with os.scandir(folder) as found:
                 code = sorted((entry for entry in found if entry.name.endswith(".py")), key=lambda each: each.name)
             facts += [_written(entry.name, entry.stat()) for entry in code]

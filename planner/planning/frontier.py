@@ -9,6 +9,7 @@ from planner.planning.question import Question, Triple, list_models, triples_of
 from planner.planning.rank import Known, Value, bound_of
 from planner.sizing.least import LeastBytes, least_bytes
 from planner.sizing.records import ModelShape
+from planner.sizing.shapes import shapes_of
 from planner.sizing.tensors import expand
 from planner.speed.ceiling import Ceiling
 
@@ -26,6 +27,7 @@ class Frontier:
         self.memory_bytes = sum(question.site.available_bytes(pool) for pool in question.site.pools)
         self._ceiling = Ceiling(question.site.hardware, question.site.pools)
         self._models = {model.id: model for model in models}
+        self._shapes = shapes_of(question.catalog)
         self._tight: set[tuple[str, str, str]] = set()
         ranking, abilities = question.ranking, question.abilities
         self._heap: list[_Entry] = [
@@ -64,7 +66,7 @@ class Frontier:
 
     def _tighten(self, triple: Triple) -> Triple | None:
         """The triple itself when its bound still holds first place."""
-        shape = expand(triple.model).shape
+        shape = self._shapes.get(triple.model.id) or expand(triple.model).shape
         least = least_bytes(shape, triple.quant)
         if least.resident > self.memory_bytes:
             self.too_large.append((least.resident, triple))

@@ -25,6 +25,8 @@ from planner.planning.reference import quote_row
 from planner.planning.role_questions import Case, Chosen
 from planner.planning.roles import Services, find_services
 from planner.planning.services import router_of, services_of
+from planner.sizing.records import ModelShape
+from planner.sizing.shapes import shape_in
 from planner.sizing.tensors import expand
 
 if TYPE_CHECKING:
@@ -101,7 +103,7 @@ def case_of(hardware: Hardware, catalog: Catalog, workload: Workload, constraint
     )
     row = choose_row(catalog, situation)
     validate_row(row, catalog)
-    known = abilities(catalog, parameter_counts, workload)
+    known = abilities(catalog, lambda model: _counts(shape_in(catalog, model)), workload)
     return Case(hardware, catalog, workload, constraints, users, context, row, known, situation)
 
 
@@ -109,7 +111,10 @@ def parameter_counts(model: Model) -> tuple[int, int] | None:
     """Total and active parameters, None for a model that cannot be expanded."""
     if model.architecture is None and not model.tensors:
         return None
-    shape = expand(model).shape
+    return _counts(expand(model).shape)
+
+
+def _counts(shape: ModelShape) -> tuple[int, int]:
     return shape.total_parameters, shape.active_parameters
 
 

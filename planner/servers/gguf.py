@@ -13,12 +13,15 @@ from typing import NamedTuple
 from planner.catalog.records import Model, Quant
 from planner.servers.records import ModelSource
 from planner.servers.words import checked_name
+from planner.sizing.identity import IdentityCache
 
 # Preference among equals: the smallest that loses little first, then upwards, then downwards.
 LADDER = ("Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "IQ4_XS", "Q3_K_M", "Q2_K", "BF16", "F16")
 
 # The hub refuses single files above 50 GB; publishers split there.
 LARGEST_FILE_BYTES = 50_000_000_000
+
+_holdings: IdentityCache[dict[str, str]] = IdentityCache(1024)
 
 _STATIC = frozenset(
     {"Q2_K", "Q3_K_S", "Q3_K_M", "Q3_K_L", "IQ4_XS", "Q4_K_S", "Q4_K_M", "Q5_K_S", "Q5_K_M", "Q6_K", "Q8_0"}
@@ -128,10 +131,21 @@ def repo_of(model: Model, quant_id: str) -> str | None:
     return next((repo for repo in model.artifacts.gguf if has(repo, model, quant_id)), None)
 
 
+def holdings(model: Model) -> dict[str, str]:
+    """Each quant with the first repository of the model that holds it, in order of preference; worked out once per
+    record, since several servers ask."""
+    return _holdings.value((model,), (), lambda: _find_holdings(model))
+
+
+def _find_holdings(model: Model) -> dict[str, str]:
+    wanted = ("MXFP4_MOE", *LADDER) if is_mxfp4_native(model) else LADDER
+    found = ((quant_id, repo_of(model, quant_id)) for quant_id in wanted)
+    return {quant_id: repo for quant_id, repo in found if repo}
+
+
 def quants_of(model: Model) -> tuple[str, ...]:
     """Quants with a repository, in order of preference; for a model read from a GGUF file none (it has its own)."""
-    wanted = ("MXFP4_MOE", *LADDER) if is_mxfp4_native(model) else LADDER
-    return tuple(quant_id for quant_id in wanted if repo_of(model, quant_id))
+    return tuple(holdings(model))
 
 
 def rough_bytes(model: Model, quant_id: str) -> int:
@@ -165,6 +179,12 @@ def file_names(repo: str, model: Model, quant_id: str) -> tuple[str, ...]:
         parts += 1
     folder = "" if habits.folder is None else habits.folder.format(quant=text, stem=start) + "/"
     return tuple(f"{folder}{name}-{part:05d}-of-{parts:05d}.gguf" for part in range(1, parts + 1))
+
+
+def is_split(repo: str, model: Model, quant_id: str) -> bool:
+    """Whether a quant lies in several files."""
+    known = EXCEPTIONS.get((repo, quant_id))
+    return len(known) > 1 if known else rough_bytes(model, quant_id) > LARGEST_FILE_BYTES
 
 
 def projector_file(repo: str, model: Model) -> str | None:
@@ -230,6 +250,13 @@ def ollama_tag_quant(model: Model) -> str | None:
 def ollama_hub_repo(model: Model, quant_id: str) -> str | None:
     """The repository that Ollama can pull as `hf.co/REPO:QUANT`: as `repo_of`, but it takes no split files."""
     repo = repo_of(model, quant_id)
-    if repo is None or len(file_names(repo, model, quant_id)) > 1 or quant_id == "MXFP4_MOE":
-        return None
-    return repo
+    return repo if repo and _ollama_takes(repo, model, quant_id) else None
+
+
+def ollama_hub_quants(model: Model) -> tuple[str, ...]:
+    """The quants that Ollama can pull from the hub, in order of preference."""
+    return tuple(quant_id for quant_id, repo in holdings(model).items() if _ollama_takes(repo, model, quant_id))
+
+
+def _ollama_takes(repo: str, model: Model, quant_id: str) -> bool:
+    return quant_id != "MXFP4_MOE" and not is_split(repo, model, quant_id)

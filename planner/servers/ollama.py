@@ -39,9 +39,10 @@ def quants(model: Model, hardware: Hardware) -> tuple[str, ...]:  # noqa: ARG001
     if model.kind == "image":
         return ()
     tag = gguf.ollama_tag_quant(model)
-    hub = [quant_id for quant_id in gguf.LADDER if gguf.ollama_hub_repo(model, quant_id)]
-    ranked = [quant_id for quant_id in ("MXFP4_MOE", *gguf.LADDER) if quant_id == tag or quant_id in hub]
-    return tuple(ranked)
+    hub = gguf.ollama_hub_quants(model)
+    if tag is None or tag in hub:
+        return hub
+    return tuple(quant_id for quant_id in ("MXFP4_MOE", *gguf.LADDER) if quant_id == tag or quant_id in hub)
 
 
 def supports(
