@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
 
-from planner.planning.question import Question, Triple, list_models, triples_of
-from planner.planning.rank import Known, Value, bound_of
+from planner.planning.question import Offers, Question, Triple, list_models, triples_of
+from planner.planning.rank import Known, Value, bound_of, sharpened
 from planner.sizing.least import LeastBytes, least_bytes
 from planner.sizing.records import ModelShape
 from planner.sizing.shapes import shapes_of
@@ -27,6 +27,7 @@ class Frontier:
         self.memory_bytes = sum(question.site.available_bytes(pool) for pool in question.site.pools)
         self._ceiling = Ceiling(question.site.hardware, question.site.pools)
         self._models = {model.id: model for model in models}
+        self._offers = Offers(question)
         self._shapes = shapes_of(question.catalog)
         self._tight: set[tuple[str, str, str]] = set()
         ranking, abilities = question.ranking, question.abilities
@@ -59,7 +60,7 @@ class Frontier:
         return list(dict.fromkeys(entry[1] for entry in sorted(self._heap, key=lambda entry: entry[:4])))
 
     def _expand(self, model_id: str) -> None:
-        triples, losers = triples_of(self._models[model_id], self._question)
+        triples, losers = triples_of(self._models[model_id], self._question, self._offers)
         self.losers.extend(losers)
         for triple in triples:
             self._push(triple)
@@ -87,7 +88,7 @@ class Frontier:
             self._ceiling.decode_tokens_per_s(least, shape, demand.users),
             self._ceiling.prefill_floor_s(shape, demand.prompt_tokens),
         )
-        return bound_of(known, self._question.ranking)
+        return sharpened(triple.bound, "rates", known, self._question.ranking)
 
     def _push(self, triple: Triple) -> None:
         heappush(self._heap, (triple.bound, triple.model.id, triple.quant.id, triple.server, triple))

@@ -13,7 +13,7 @@ from planner.planning.eligibility import Refusal, refuse_model, refuse_quant, re
 from planner.planning.fit import Demand
 from planner.planning.placement import KINDS, Site
 from planner.planning.plan import Rejected
-from planner.planning.rank import Known, Ranking, Value, bound_of
+from planner.planning.rank import Known, Ranking, Value, bound_of, sharpened
 from planner.servers import SERVERS
 
 if TYPE_CHECKING:
@@ -64,29 +64,67 @@ def list_models(question: Question) -> tuple[list[Model], list[Rejected]]:
     return found, losers
 
 
-def triples_of(model: Model, question: Question) -> tuple[list[Triple], list[Rejected]]:
+class Offers:
+    """The quants that each allowed server can get for a model. Whether a quant may be used does not depend on the model
+    and is judged once."""
+
+    def __init__(self, question: Question) -> None:
+        asked, kinds = question.constraints, question.kinds
+        self._question = question
+        self._rooms = [
+            (server, room)
+            for server, room in SERVERS.items()
+            if asked.server in {None, server}
+            and server not in asked.exclude
+            and (kinds is None or set(kinds) & set(KINDS[server]))
+        ]
+        self._judged: dict[tuple[str, str], tuple[Quant | None, Refusal | None]] = {}
+
+    def of(self, model: Model) -> Iterator[tuple[Quant, str, Refusal | None]]:
+        """Quant, server, and the reason where it may not be used."""
+        asked = self._question.constraints.quant
+        for server, room in self._rooms:
+            offered = room.quants(model, self._question.site.hardware)
+            for name in offered if asked is None or asked in offered else (asked,):
+                quant, why = self._judge(name, server)
+                if quant is not None:
+                    yield quant, server, why
+
+    def _judge(self, name: str, server: str) -> tuple[Quant | None, Refusal | None]:
+        known = self._judged.get((name, server))
+        if known is None:
+            question = self._question
+            quant = quant_for(question.catalog, name, server)
+            why = None if quant is None else refuse_quant(quant, question.floor, question.constraints)
+            known = self._judged[name, server] = quant, why
+        return known
+
+
+def triples_of(model: Model, question: Question, offers: Offers) -> tuple[list[Triple], list[Rejected]]:
     """The quants and servers of one model that may compete, and why the others may not."""
     found: list[Triple] = []
     losers: list[Rejected] = []
-    offers = list(_offers(model, question))
-    if not offers:
-        losers.append(rejected(model, _NO_SOURCE))
-    for quant, server, why in offers:
+    ranking, abilities = question.ranking, question.abilities
+    loose = bound_of(Known(model, abilities[model.id].doublings), ranking)
+    for quant, server, why in offers.of(model):
         if why is not None:
             losers.append(rejected(model, why, quant.id, server))
             continue
-        ability = ability_in(quant, model, question.abilities)
-        bound = bound_of(Known(model, ability, quant, server), question.ranking)
+        ability = ability_in(quant, model, abilities)
+        bound = sharpened(loose, "quant", Known(model, ability, quant, server), ranking)
         found.append(Triple(bound, model, quant, server, ability))
+    if not found and not losers:
+        losers.append(rejected(model, _NO_SOURCE))
     return found, losers
 
 
 def list_triples(question: Question) -> tuple[list[Triple], list[Rejected]]:
     """Everything that may compete, best bound first, and what may not."""
     models, losers = list_models(question)
+    offers = Offers(question)
     found: list[Triple] = []
     for model in models:
-        triples, refused = triples_of(model, question)
+        triples, refused = triples_of(model, question, offers)
         found.extend(triples)
         losers.extend(refused)
     found.sort(key=lambda triple: (triple.bound, triple.model.id, triple.quant.id, triple.server))
@@ -104,23 +142,6 @@ def _unsized(model: Model, question: Question) -> Refusal | None:
     if model.id in question.abilities:
         return None
     return Refusal(reason_id="unsized", text="its architecture is not known well enough to size it")
-
-
-def _offers(model: Model, question: Question) -> Iterator[tuple[Quant, str, Refusal | None]]:
-    """Quants that each allowed server can get for the model; with a reason when it may not be used."""
-    asked = question.constraints
-    for server, room in SERVERS.items():
-        if asked.server not in {None, server} or server in asked.exclude:
-            continue
-        if question.kinds is not None and not set(question.kinds) & set(KINDS[server]):
-            continue
-        offered = room.quants(model, question.site.hardware)
-        if asked.quant is not None and asked.quant not in offered:
-            offered = (asked.quant,)
-        for name in offered:
-            quant = quant_for(question.catalog, name, server)
-            if quant is not None:
-                yield quant, server, refuse_quant(quant, question.floor, asked)
 
 
 def quant_for(catalog: Catalog, name: str, server: str) -> Quant | None:

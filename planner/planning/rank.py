@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from math import floor, inf, log2
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from planner.catalog.records import Axis, MatrixRow, Model, Quant, Workload
 from planner.planning.constraints import Prefer
@@ -86,12 +86,18 @@ class Known(NamedTuple):
     least_ttft_s: float | None = None
 
 
+# What becomes known of a model after itself: its quant and server, then the best rates that are possible.
+Step = Literal["quant", "rates"]
+
+
 class Level(NamedTuple):
-    """One level: less is better. `bound` is the least value that anything known so far can still have."""
+    """One level: less is better. `bound` is the least value that anything known so far can still have; `sharper`: the
+    step at which more is known of it than by the model alone."""
 
     name: str
     value: Callable[[Candidate, Ranking], Value]
     bound: Callable[[Known, Ranking], Value]
+    sharper: Step | None = None
 
 
 def missed(candidate: Candidate, ranking: Ranking) -> float:
@@ -144,6 +150,7 @@ def _ability_level(name: str, bands: int) -> Level:
         name,
         lambda c, r: float(-(ability_band(c.ability, r.edges) // bands)),
         lambda k, r: float(-(ability_band(k.ability, r.edges) // bands)),
+        "quant",
     )
 
 
@@ -194,12 +201,14 @@ _USEFUL = Level(
     "usefulness",
     lambda c, r: float(not r.is_useful(c.ability)),
     lambda k, r: float(not r.is_useful(k.ability)),
+    "quant",
 )
-_TARGETS = Level("targets", missed, _least_missed)
+_TARGETS = Level("targets", missed, _least_missed, "rates")
 _SERVER = Level(
     "server",
     lambda c, r: server_place(c.server, r.row),
     lambda k, r: server_place(k.server, r.row) if k.server is not None else 0.0,
+    "quant",
 )
 _DEVICE = Level("device", lambda c, r: float(not on_device(c.placement, r.row.device)), _met)
 _SHORTLIST = Level(
@@ -211,11 +220,13 @@ _QUANT = Level(
     "quant",
     lambda c, r: float(bool(r.row.quants) and c.quant.id not in r.row.quants),
     lambda k, r: float(k.quant is not None and bool(r.row.quants) and k.quant.id not in r.row.quants),
+    "quant",
 )
 _QUANT_ORDER = Level(
     "quant order",
     lambda c, r: quant_place(c.quant, r.row),
     lambda k, r: quant_place(k.quant, r.row) if k.quant is not None else 0.0,
+    "quant",
 )
 _ABILITY = _ability_level("ability", 1)
 _WIDE_ABILITY = _ability_level("ability (wide)", WIDE_BANDS)
@@ -223,11 +234,12 @@ _SPEED = Level(
     "speed",
     _speed_band,
     lambda k, _: _rate_band(k.ceiling_tokens_per_s) if k.ceiling_tokens_per_s is not None else BEFORE_ALL,
+    "rates",
 )
 _HEADROOM = Level("headroom", _headroom_band, _any)
 _CONTEXT = Level("context", _context_band, _any)
 _SIMPLE = Level("simplicity", lambda c, _: _parts(c.placement), _met)
-_EXACT = Level("ability (exact)", lambda c, _: -c.ability, lambda k, _: -k.ability)
+_EXACT = Level("ability (exact)", lambda c, _: -c.ability, lambda k, _: -k.ability, "quant")
 _NAMES = (
     Level("name", lambda c, _: c.model.id, _any),
     Level("quant name", lambda c, _: c.quant.id, _any),
@@ -245,6 +257,14 @@ ORDERS: dict[str | None, tuple[Level, ...]] = {
     "headroom": (*_HOUSE, _WIDE_ABILITY, _HEADROOM, _QUANT, _ABILITY, *_REST),
 }
 
+# The levels of each order before the names, and where in them a step sharpens the bound.
+_BOUNDED = {prefer: levels[: len(levels) - len(_NAMES)] for prefer, levels in ORDERS.items()}
+_SHARPER: dict[tuple[str | None, Step], tuple[tuple[int, Level], ...]] = {
+    (prefer, step): tuple((place, level) for place, level in enumerate(levels) if level.sharper == step)
+    for prefer, levels in _BOUNDED.items()
+    for step in get_args(Step)
+}
+
 
 def key_of(candidate: Candidate, ranking: Ranking) -> tuple[Value, ...]:
     """The sort key: the values of all levels. Less is better, and no two candidates of one search tie."""
@@ -253,8 +273,15 @@ def key_of(candidate: Candidate, ranking: Ranking) -> tuple[Value, ...]:
 
 def bound_of(known: Known, ranking: Ranking) -> tuple[Value, ...]:
     """The best key that any candidate with this known part could have, up to the first level that is a name."""
-    levels = ORDERS[ranking.prefer]
-    return tuple([level.bound(known, ranking) for level in levels[: len(levels) - len(_NAMES)]])
+    return tuple([level.bound(known, ranking) for level in _BOUNDED[ranking.prefer]])
+
+
+def sharpened(bound: tuple[Value, ...], step: Step, known: Known, ranking: Ranking) -> tuple[Value, ...]:
+    """`bound_of` from the bound before a step: only the levels of which the step says more are asked again."""
+    values = list(bound)
+    for place, level in _SHARPER[ranking.prefer, step]:
+        values[place] = level.bound(known, ranking)
+    return tuple(values)
 
 
 def best_first(candidates: Sequence[Candidate], ranking: Ranking) -> list[Candidate]:

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from planner.hardware.facts import Backend, Gpu, Hardware
 from planner.servers.records import Service
+from planner.sizing.identity import IdentityCache
 from planner.sizing.records import Placement
 
 # Variables that limit a process to some GPUs; CUDA's accepts UUIDs, the others indexes. ROCm has a second one for
@@ -17,6 +18,8 @@ DEVICE_VARIABLES: dict[Backend, str] = {
     "vulkan": "GGML_VK_VISIBLE_DEVICES",
 }
 SECOND_ROCM_VARIABLE = "HIP_VISIBLE_DEVICES"
+
+_instruction_sets: IdentityCache[frozenset[str]] = IdentityCache(8)
 
 
 def used_gpus(hardware: Hardware, placement: Placement | None) -> tuple[Gpu, ...]:
@@ -53,7 +56,11 @@ def is_apple_silicon(hardware: Hardware) -> bool:
 
 def instruction_sets(hardware: Hardware) -> frozenset[str]:
     """Names of the CPU's instruction sets, lower case without separators (`avx512f`)."""
-    return frozenset(name.casefold().replace("_", "").replace("-", "") for name in hardware.cpu.isa)
+
+    def read() -> frozenset[str]:
+        return frozenset(name.casefold().replace("_", "").replace("-", "") for name in hardware.cpu.isa)
+
+    return _instruction_sets.value((hardware,), (), read)
 
 
 def physical_cores(hardware: Hardware) -> int | None:

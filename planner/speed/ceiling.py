@@ -30,7 +30,10 @@ class Ceiling:
         # A machine that was measured faster than predicted may be that much faster.
         self._measured = max([1.0, *(row.measured_over_predicted for row in hardware.calibration)])
         self._copies = max(1, len([node for node in hardware.numa_nodes if not node.memory_only]))
-        self._computes = () if hardware.gpus else tuple(reader for _, reader in self._readers)
+        self._flops_per_s = None if hardware.gpus else _arithmetic_flops_per_s([reader for _, reader in self._readers])
+        constants = load_constants()
+        self._batch_share = max(stack.batch_compute_fraction for stack in constants.stacks.values())
+        self._experts_share = constants.prefill.cpu_moe_factor
 
     def decode_tokens_per_s(self, least: LeastBytes, shape: ModelShape, users: int = 1) -> float | None:
         """One user's tokens per second with every memory read at full bandwidth and GPUs side by side; what GPUs
@@ -38,8 +41,7 @@ class Ceiling:
         users beyond one per copy (at most one copy per NUMA node) cost the arithmetic of their tokens."""
         in_ram = _read_from_ram(least, self._device_bytes)
         on_devices = least.expert_read + least.dense_read - in_ram
-        batch_share = max(stack.batch_compute_fraction for stack in load_constants().stacks.values())
-        seconds = self._arithmetic_s(shape, max(0, users - self._copies), batch_share) or 0.0
+        seconds = self._arithmetic_s(shape, max(0, users - self._copies), self._batch_share) or 0.0
         for quantity, rate in ((on_devices, self._device_rate), (in_ram, self._ram_rate(least))):
             if quantity <= 0:
                 continue
@@ -58,17 +60,21 @@ class Ceiling:
     def prefill_floor_s(self, shape: ModelShape, tokens: int) -> float | None:
         """Seconds that the arithmetic of a prompt takes at the least where only the CPU computes: at `ABOVE_CORE_RATE`
         times the fitted rate of its cores. None beside GPUs."""
-        prefill = load_constants().prefill
-        return self._arithmetic_s(shape, tokens, ABOVE_CORE_RATE * (prefill.cpu_moe_factor if shape.experts else 1.0))
+        return self._arithmetic_s(shape, tokens, ABOVE_CORE_RATE * (self._experts_share if shape.experts else 1.0))
 
     def _arithmetic_s(self, shape: ModelShape, tokens: int, share: float) -> float | None:
         """2 FLOPs per parameter and token at a share of what the cores do in a prompt; None beside GPUs."""
-        per_core = load_constants().cpu.prefill_gflops_per_core
-        rates = [reader.cores and reader.cores * per_core[reader.isa] * 1e9 for reader in self._computes]
-        known = [rate for rate in rates if rate]
-        if not known or len(known) < len(rates):
+        if self._flops_per_s is None:
             return None
-        return 2.0 * shape.read_parameters * tokens / (max(known) * share)
+        return 2.0 * shape.read_parameters * tokens / (self._flops_per_s * share)
+
+
+def _arithmetic_flops_per_s(readers: list[Reader]) -> float | None:
+    """The most that the cores of one way to read RAM calculate in a prompt; None where some are not known."""
+    per_core = load_constants().cpu.prefill_gflops_per_core
+    rates = [reader.cores and reader.cores * per_core[reader.isa] * 1e9 for reader in readers]
+    known = [rate for rate in rates if rate]
+    return max(known) if known and len(known) == len(rates) else None
 
 
 def _ram_readers(hardware: Hardware, ram: tuple[Pool, ...]) -> tuple[tuple[int, Reader], ...]:
