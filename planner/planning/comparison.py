@@ -7,10 +7,10 @@ from planner.speed.records import BoundBy, Speed
 from planner.units import format_rate
 
 
-def losing_level(bound: tuple[Value, ...], winner: Candidate, ranking: Ranking) -> str:
-    """The first level at which a bound is behind a candidate."""
-    for level, best in zip(ORDERS[ranking.prefer], bound, strict=False):
-        if level.value(winner, ranking) != best:
+def losing_level(bound: tuple[Value, ...], key: tuple[Value, ...], ranking: Ranking) -> str:
+    """The first level at which a bound is behind a candidate's key."""
+    for level, best, own in zip(ORDERS[ranking.prefer], bound, key, strict=False):
+        if own != best:
             return level.name.partition(" ")[0]
     return "name"
 

@@ -4,16 +4,24 @@ then its quants and servers, then a bound from its least bytes, and only then it
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
+from typing import NamedTuple
 
 from planner.planning.question import Offers, Question, Triple, list_models, triples_of
-from planner.planning.rank import Known, Value, bound_of, sharpened
-from planner.sizing.least import LeastBytes, least_bytes
-from planner.sizing.records import ModelShape
+from planner.planning.rank import Known, Value, bound_of, news_of, sharpened
+from planner.sizing.least import least_bytes
 from planner.sizing.shapes import shapes_of
 from planner.sizing.tensors import expand
 from planner.speed.ceiling import Ceiling
 
-_Entry = tuple[tuple[Value, ...], str, str, str, Triple | None]
+_Entry = tuple[tuple[Value, ...], str, str, str, Triple | None, bool]
+
+
+class _Rated(NamedTuple):
+    """What the least bytes of a model in a quant say on any server: those that must lie in some memory, and the news of
+    their best rates (None: they exceed all memory)."""
+
+    resident_bytes: float
+    news: tuple[Value, ...] | None
 
 
 class Frontier:
@@ -29,10 +37,11 @@ class Frontier:
         self._models = {model.id: model for model in models}
         self._offers = Offers(question)
         self._shapes = shapes_of(question.catalog)
-        self._tight: set[tuple[str, str, str]] = set()
+        self._rated: dict[tuple[str, str, str], _Rated] = {}
         ranking, abilities = question.ranking, question.abilities
         self._heap: list[_Entry] = [
-            (bound_of(Known(model, abilities[model.id].doublings), ranking), model.id, "", "", None) for model in models
+            (bound_of(Known(model, abilities[model.id].doublings), ranking), model.id, "", "", None, False)
+            for model in models
         ]
         heapify(self._heap)
 
@@ -46,14 +55,11 @@ class Frontier:
 
     def pop(self) -> Triple | None:
         """The next triple to evaluate; None when the next entry only made its bound better known."""
-        _, model_id, quant_id, server, triple = heappop(self._heap)
+        _, model_id, _, _, triple, tight = heappop(self._heap)
         if triple is None:
             self._expand(model_id)
             return None
-        if (model_id, quant_id, server) in self._tight:
-            return triple
-        self._tight.add((model_id, quant_id, server))
-        return self._tighten(triple)
+        return triple if tight else self._tighten(triple)
 
     def rest(self) -> list[str]:
         """Ids of models that are left, best first, each once."""
@@ -63,32 +69,32 @@ class Frontier:
         triples, losers = triples_of(self._models[model_id], self._question, self._offers)
         self.losers.extend(losers)
         for triple in triples:
-            self._push(triple)
+            self._push(triple, tight=False)
 
     def _tighten(self, triple: Triple) -> Triple | None:
         """The triple itself when its bound still holds first place."""
-        shape = self._shapes.get(triple.model.id) or expand(triple.model).shape
-        least = least_bytes(shape, triple.quant)
-        if least.resident > self.memory_bytes:
-            self.too_large.append((least.resident, triple))
+        key = triple.model.id, triple.quant.id, triple.quant.format
+        rated = self._rated.get(key)
+        if rated is None:
+            rated = self._rated[key] = self._rate(triple)
+        if rated.news is None:
+            self.too_large.append((rated.resident_bytes, triple))
             return None
-        bound = self._tight_bound(triple, shape, least)
+        bound = sharpened(triple.bound, "rates", rated.news, self._question.ranking)
         if bound <= triple.bound:
             return triple
-        self._push(triple._replace(bound=bound))
+        self._push(triple._replace(bound=bound), tight=True)
         return None
 
-    def _tight_bound(self, triple: Triple, shape: ModelShape, least: LeastBytes) -> tuple[Value, ...]:
-        demand = self._question.demand
-        known = Known(
-            triple.model,
-            triple.ability,
-            triple.quant,
-            triple.server,
-            self._ceiling.decode_tokens_per_s(least, shape, demand.users),
-            self._ceiling.prefill_floor_s(shape, demand.prompt_tokens),
-        )
-        return sharpened(triple.bound, "rates", known, self._question.ranking)
+    def _rate(self, triple: Triple) -> _Rated:
+        shape = self._shapes.get(triple.model.id) or expand(triple.model).shape
+        least, demand = least_bytes(shape, triple.quant), self._question.demand
+        if least.resident > self.memory_bytes:
+            return _Rated(least.resident, None)
+        rate = self._ceiling.decode_tokens_per_s(least, shape, demand.users)
+        wait = self._ceiling.prefill_floor_s(shape, demand.prompt_tokens)
+        known = Known(triple.model, triple.ability, triple.quant, None, rate, wait)
+        return _Rated(least.resident, news_of("rates", known, self._question.ranking))
 
-    def _push(self, triple: Triple) -> None:
-        heappush(self._heap, (triple.bound, triple.model.id, triple.quant.id, triple.server, triple))
+    def _push(self, triple: Triple, *, tight: bool) -> None:
+        heappush(self._heap, (triple.bound, triple.model.id, triple.quant.id, triple.server, triple, tight))

@@ -13,7 +13,7 @@ from planner.planning.eligibility import Refusal, refuse_model, refuse_quant, re
 from planner.planning.fit import Demand
 from planner.planning.placement import KINDS, Site
 from planner.planning.plan import Rejected
-from planner.planning.rank import Known, Ranking, Value, bound_of, sharpened
+from planner.planning.rank import Known, Ranking, Value, bound_of, news_of, sharpened
 from planner.servers import SERVERS
 
 if TYPE_CHECKING:
@@ -104,18 +104,31 @@ def triples_of(model: Model, question: Question, offers: Offers) -> tuple[list[T
     """The quants and servers of one model that may compete, and why the others may not."""
     found: list[Triple] = []
     losers: list[Rejected] = []
-    ranking, abilities = question.ranking, question.abilities
-    loose = bound_of(Known(model, abilities[model.id].doublings), ranking)
+    ranking = question.ranking
+    bound = bound_of(Known(model, question.abilities[model.id].doublings), ranking)
+    in_quant: dict[tuple[str, str], tuple[float, tuple[Value, ...]]] = {}
     for quant, server, why in offers.of(model):
         if why is not None:
             losers.append(rejected(model, why, quant.id, server))
             continue
-        ability = ability_in(quant, model, abilities)
-        bound = sharpened(loose, "quant", Known(model, ability, quant, server), ranking)
-        found.append(Triple(bound, model, quant, server, ability))
+        key = quant.id, quant.format
+        if key not in in_quant:
+            in_quant[key] = _in_quant(bound, model, quant, question)
+        ability, sharper = in_quant[key]
+        news = news_of("server", Known(model, ability, quant, server), ranking)
+        found.append(Triple(sharpened(sharper, "server", news, ranking), model, quant, server, ability))
     if not found and not losers:
         losers.append(rejected(model, _NO_SOURCE))
     return found, losers
+
+
+def _in_quant(
+    bound: tuple[Value, ...], model: Model, quant: Quant, question: Question
+) -> tuple[float, tuple[Value, ...]]:
+    """The ability of a model in a quant, and what its bound then is on any server."""
+    ability = ability_in(quant, model, question.abilities)
+    news = news_of("quant", Known(model, ability, quant), question.ranking)
+    return ability, sharpened(bound, "quant", news, question.ranking)
 
 
 def list_triples(question: Question) -> tuple[list[Triple], list[Rejected]]:

@@ -86,8 +86,8 @@ class Known(NamedTuple):
     least_ttft_s: float | None = None
 
 
-# What becomes known of a model after itself: its quant and server, then the best rates that are possible.
-Step = Literal["quant", "rates"]
+# What becomes known of a candidate after its model: the quant, the server, and the best rates that are possible.
+Step = Literal["quant", "server", "rates"]
 
 
 class Level(NamedTuple):
@@ -208,7 +208,7 @@ _SERVER = Level(
     "server",
     lambda c, r: server_place(c.server, r.row),
     lambda k, r: server_place(k.server, r.row) if k.server is not None else 0.0,
-    "quant",
+    "server",
 )
 _DEVICE = Level("device", lambda c, r: float(not on_device(c.placement, r.row.device)), _met)
 _SHORTLIST = Level(
@@ -276,11 +276,16 @@ def bound_of(known: Known, ranking: Ranking) -> tuple[Value, ...]:
     return tuple([level.bound(known, ranking) for level in _BOUNDED[ranking.prefer]])
 
 
-def sharpened(bound: tuple[Value, ...], step: Step, known: Known, ranking: Ranking) -> tuple[Value, ...]:
-    """`bound_of` from the bound before a step: only the levels of which the step says more are asked again."""
+def news_of(step: Step, known: Known, ranking: Ranking) -> tuple[Value, ...]:
+    """What a step adds to bounds: the values of the levels of which it says more."""
+    return tuple([level.bound(known, ranking) for _, level in _SHARPER[ranking.prefer, step]])
+
+
+def sharpened(bound: tuple[Value, ...], step: Step, news: tuple[Value, ...], ranking: Ranking) -> tuple[Value, ...]:
+    """The bound of the step before with the news of this one: `bound_of` of all that is then known."""
     values = list(bound)
-    for place, level in _SHARPER[ranking.prefer, step]:
-        values[place] = level.bound(known, ranking)
+    for (place, _), value in zip(_SHARPER[ranking.prefer, step], news, strict=True):
+        values[place] = value
     return tuple(values)
 
 

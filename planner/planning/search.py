@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from math import inf
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -51,7 +52,7 @@ def search(question: Question) -> Found:
             continue
         ahead = leaders.ahead_of(triple)
         if ahead is not None:
-            found.rejected.append(_outranked(triple, ahead, question))
+            found.rejected.append(_outranked(triple, *ahead, question))
             continue
         for candidate in evaluate(triple, question, found):
             found.candidates.append(candidate)
@@ -80,16 +81,15 @@ class _Leaders:
             ranked = sorted(key for key, _ in self._best.values())
             self._last = ranked[RUNNERS_UP] if len(ranked) > RUNNERS_UP else None
 
-    def ahead_of(self, triple: Triple) -> Candidate | None:
-        """The candidate of the same model that the triple cannot come before; None while one model competes alone."""
-        if self._question.constraints.model:
-            return None
-        key, candidate = self._best.get(triple.model.id, (None, None))
-        return candidate if key is not None and triple.bound > key[: len(triple.bound)] else None
+    def ahead_of(self, triple: Triple) -> tuple[tuple[Value, ...], Candidate] | None:
+        """The candidate of the same model, with its key, that the triple cannot come before; None while one model
+        competes alone. A bound ends before the names: it is above a key only where it is worse."""
+        best = None if self._question.constraints.model else self._best.get(triple.model.id)
+        return best if best is not None and triple.bound > best[0] else None
 
     def beat(self, bound: tuple[Value, ...]) -> bool:
         """Whether nothing with that bound can come before the last runner-up that is shown."""
-        return self._last is not None and bound > self._last[: len(bound)]
+        return self._last is not None and bound > self._last
 
 
 def _judge_too_large(frontier: Frontier, question: Question, found: Found) -> None:
@@ -97,12 +97,15 @@ def _judge_too_large(frontier: Frontier, question: Question, found: Found) -> No
     triple lacks no more than the triple itself."""
     memory_bytes = frontier.memory_bytes
     for least, triple in sorted(frontier.too_large, key=lambda entry: (entry[0], entry[1].model.id)):
-        nearest = min((attempt.missing_bytes for _, attempt in found.misses), default=None)
-        if found.candidates or (nearest is not None and least - memory_bytes > nearest):
+        if found.candidates or least - memory_bytes > _nearest_bytes(found):
             text = f"needs more than {format_gib(least)}, all memory together has {format_gib(memory_bytes)}"
             found.rejected.append(_loser(triple, "memory", text))
         else:
             found.candidates.extend(evaluate(triple, question, found))
+
+
+def _nearest_bytes(found: Found) -> float:
+    return min((attempt.missing_bytes for _, attempt in found.misses), default=inf)
 
 
 def evaluate(triple: Triple, question: Question, found: Found) -> Iterator[Candidate]:
@@ -211,8 +214,8 @@ def miss_text(attempt: Attempt) -> str:
     return f"needs {format_gib(attempt.footprint.total_bytes)} {attempt.placement.text}: {lacks} too little"
 
 
-def _outranked(triple: Triple, ahead: Candidate, question: Question) -> Rejected:
-    level = losing_level(triple.bound, ahead, question.ranking)
+def _outranked(triple: Triple, key: tuple[Value, ...], ahead: Candidate, question: Question) -> Rejected:
+    level = losing_level(triple.bound, key, question.ranking)
     return _loser(triple, level, f"at its best it ranks below {ahead.label} by {level}")
 
 

@@ -60,4 +60,3 @@ def _count(model: Model) -> ModelShape | None:
         return expand(model).shape
     except CatalogError:
         return None  # who asks for this very model is told why
-
