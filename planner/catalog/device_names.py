@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import NamedTuple
+
+import msgspec
 
 from planner.catalog.records import CpuSeries, Device
 from planner.errors import UnknownName, UsageError
@@ -30,7 +31,7 @@ _NUMBER_SUFFIX = re.compile(
 _MEMORY_TOLERANCE = 0.1  # ECC takes 6 % of a GDDR card, drivers keep some more; variants differ by a quarter and more
 
 
-class NameParts(NamedTuple):
+class NameParts(msgspec.Struct, frozen=True):
     """A device name taken apart: the words that identify it, the memory and GPU cores that qualify it."""
 
     words: frozenset[str]
@@ -56,7 +57,7 @@ def name_parts(name: str) -> NameParts:
     return NameParts(words - _NOISE, int(memory[1]) if memory else None, int(cores[1]) if cores else None)
 
 
-class _Known(NamedTuple):
+class _Known(msgspec.Struct, frozen=True):
     parts: NameParts
     device: Device
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from planner.catalog.paths import PACKAGE_FOLDER
 from planner.errors import CatalogError
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 _NOT_FOR_PLANNING = frozenset({"measurements"})  # what the speed constants are fitted on
 
 
-class SourceFile(NamedTuple):
+class SourceFile(msgspec.Struct, frozen=True):
     """One YAML file: which folder it belongs to (0 = shipped), its name below it, and how to read it."""
 
     layer: int

@@ -43,7 +43,7 @@ def setups_of(document: Document, names: Names, hardware: Hardware | None) -> tu
     """The programs of a document, those that are no servers with their ports alone."""
     has_token = any(_TOKENS & served.environment.keys() for served in document.served)
     setups = (_setup(served, document, names, hardware) for served in document.served)
-    return tuple(setup._replace(has_token=has_token) for setup in setups)
+    return tuple(replace(setup, has_token=has_token) for setup in setups)
 
 
 def _setup(served: Served, document: Document, names: Names, hardware: Hardware | None) -> Setup:
@@ -54,7 +54,8 @@ def _setup(served: Served, document: Document, names: Names, hardware: Hardware 
     settings = settings_of(served)
     model, quant = names.find(served.server, settings)
     placement = placement_of(served, settings, hardware, model)
-    setup = bare._replace(
+    setup = replace(
+        bare,
         server=served.server,
         role="embedding" if model and model.kind == "embedding" else "interactive",
         model=model,
@@ -171,14 +172,14 @@ def _with_needs(
     full = footprint(runtime)
     needs = needs_of(full, footprint(replace(runtime, parallel=1)), pools, expanded.shape, hardware)
     needs = tuple(_share_of_card(need, settings, setup.server) for need in needs)
-    known = setup._replace(footprint=full, needs=needs, ram_bytes=ram_bytes(full, {pool.id: pool for pool in pools}))
+    known = replace(setup, footprint=full, needs=needs, ram_bytes=ram_bytes(full, {pool.id: pool for pool in pools}))
     if all(need.full_bytes <= need.usable_bytes for need in needs):
         return known
     reach = max_context(
         expanded, quant, runtime, allocation, placement, pools, limit_tokens=context, made=made,
         free_bytes={pool.id: need.usable_bytes for pool in pools for need in needs if need.pool.split()[0] == pool.id},
     )  # fmt: skip
-    return known._replace(reach_tokens=reach)
+    return replace(known, reach_tokens=reach)
 
 
 def _share_of_card(need: Need, settings: Settings, server: str | None) -> Need:
@@ -187,4 +188,4 @@ def _share_of_card(need: Need, settings: Settings, server: str | None) -> Need:
         return need
     fraction = settings.memory_fraction or MEMORY_FRACTION
     usable = min(need.usable_bytes, round(fraction * need.capacity_bytes))
-    return need._replace(usable_bytes=usable, claimed_bytes=usable)
+    return replace(need, usable_bytes=usable, claimed_bytes=usable)

@@ -4,7 +4,8 @@ then its quants and servers, then a bound from its least bytes, and only then it
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
-from typing import NamedTuple
+
+import msgspec
 
 from planner.planning.question import Offers, Question, Triple, list_models, triples_of
 from planner.planning.rank import Known, Value, bound_of, news_of, sharpened
@@ -16,7 +17,7 @@ from planner.speed.ceiling import Ceiling
 _Entry = tuple[tuple[Value, ...], str, str, str, Triple | None, bool]
 
 
-class _Rated(NamedTuple):
+class _Rated(msgspec.Struct, frozen=True):
     """What the least bytes of a model in a quant say on any server: those that must lie in some memory, and the news of
     their best rates (None: they exceed all memory)."""
 
@@ -83,7 +84,7 @@ class Frontier:
         bound = sharpened(triple.bound, "rates", rated.news, self._question.ranking)
         if bound <= triple.bound:
             return triple
-        self._push(triple._replace(bound=bound), tight=True)
+        self._push(Triple(bound, triple.model, triple.quant, triple.server, triple.ability), tight=True)
         return None
 
     def _rate(self, triple: Triple) -> _Rated:

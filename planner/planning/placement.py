@@ -6,8 +6,9 @@ Only known memory is used: without the size of RAM no placement reaches into it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple
+from typing import Literal
 
+import msgspec
 from msgspec.structs import replace
 
 from planner.hardware.facts import Gpu, Hardware
@@ -232,7 +233,7 @@ def _on_cpu(site: Site, attempt: Try, *, copies: bool) -> Iterator[Attempt]:
         yield attempt(Placement(kind="cpu", numa="bind", numa_nodes=ids, instances=len(ids), text=text))
 
 
-class NumaWay(NamedTuple):
+class NumaWay(msgspec.Struct, frozen=True):
     """How RAM is used over NUMA nodes; the default where there is only one."""
 
     policy: Literal["none", "bind", "interleave"] = "none"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from planner.catalog.records import Model, Quant
 from planner.catalog.records.policy import Role
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from planner.catalog.catalog import Catalog
 
 
-class Question(NamedTuple):
+class Question(msgspec.Struct, frozen=True):
     """One service to find."""
 
     catalog: Catalog
@@ -36,7 +38,7 @@ class Question(NamedTuple):
     kinds: tuple[str, ...] | None = None
 
 
-class Triple(NamedTuple):
+class Triple(msgspec.Struct, frozen=True):
     """A model, quant and server, with the best key that it could reach."""
 
     bound: tuple[Value, ...]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from math import floor, inf, log2
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
+
+import msgspec
 
 from planner.catalog.records import Axis, MatrixRow, Model, Quant, Workload
 from planner.planning.constraints import Prefer
@@ -56,7 +58,7 @@ class Candidate(Record):
         return f"{self.model.name} {self.quant.id} on {self.server}"
 
 
-class Ranking(NamedTuple):
+class Ranking(msgspec.Struct, frozen=True):
     """Everything that the levels ask beside the candidate itself."""
 
     row: MatrixRow
@@ -74,7 +76,7 @@ class Ranking(NamedTuple):
         return self.axis is None or self.axis.useful_from is None or ability >= self.axis.useful_from
 
 
-class Known(NamedTuple):
+class Known(msgspec.Struct, frozen=True):
     """What is known of candidates before they are placed: the model and its ability alone, then also quant and server,
     then also a decode rate that no placement can exceed and a wait for the first token that none can undercut."""
 
@@ -90,7 +92,7 @@ class Known(NamedTuple):
 Step = Literal["quant", "server", "rates"]
 
 
-class Level(NamedTuple):
+class Level(msgspec.Struct, frozen=True):
     """One level: less is better. `bound` is the least value that anything known so far can still have; `sharper`: the
     step at which more is known of it than by the model alone."""
 

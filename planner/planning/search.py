@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from math import inf
-from typing import NamedTuple
 
+import msgspec
 from msgspec.structs import replace
 
 from planner.catalog.records import Model
@@ -32,7 +32,7 @@ from planner.units import format_gib, format_rate
 RUNNERS_UP = 6
 
 
-class Found(NamedTuple):
+class Found(msgspec.Struct, frozen=True):
     """What a search brought: candidates best first, losers, what did not fit, and what fits but is too slow."""
 
     candidates: list[Candidate]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 from planner.catalog.records import Model
 
 
-class Checkpoint(NamedTuple):
+class Checkpoint(msgspec.Struct, frozen=True):
     """A repository for one quant. `online`: the value of `--quantization` that quantizes it while loading."""
 
     repo: str

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from typing import Literal, NamedTuple
+from typing import Literal
+
+import msgspec
 
 from planner.hardware.facts import Backend, Gpu, Hardware
 from planner.servers.records import Service
@@ -92,7 +94,7 @@ def threads(service: Service, hardware: Hardware) -> int | None:
     return max(1, min(whole * per_instance // nodes, min(left) * per_instance, cores // instances))
 
 
-class Numa(NamedTuple):
+class Numa(msgspec.Struct, frozen=True):
     """NUMA policy of a launch: how, over which nodes, and the CPUs of those nodes."""
 
     policy: Literal["none", "bind", "interleave"]

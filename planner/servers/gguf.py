@@ -8,7 +8,8 @@ in `ModelSource.note`. Habits read in repositories' listings as people quote the
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+
+import msgspec
 
 from planner.catalog.records import Model, Quant
 from planner.servers.records import ModelSource
@@ -28,7 +29,7 @@ _STATIC = frozenset(
 )
 
 
-class Publisher(NamedTuple):
+class Publisher(msgspec.Struct, frozen=True):
     """A publisher's habits. `separator` stands between name and quant; `sixteen_bit` is its 16-bit file's type;
     `split_bytes` the size of one part; `folder` how the folder of a split quant is called (None: loose parts);
     `small_first_since`: models of that year and later have a first part of metadata alone; `usable_split` False:

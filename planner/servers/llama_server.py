@@ -130,8 +130,7 @@ def _yarn_words(service: Service, model: Model) -> tuple[Argument, ...]:
     stretch = llamacpp.yarn(service, model)
     if stretch is None:
         return ()
-    factor, native = stretch
-    return words("--rope-scaling", "yarn", "--rope-scale", factor, "--yarn-orig-ctx", native)
+    return words("--rope-scaling", "yarn", "--rope-scale", stretch.factor, "--yarn-orig-ctx", stretch.native_tokens)
 
 
 def _batch_words(service: Service, model: Model) -> tuple[Argument, ...]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
+import msgspec
 from msgspec.structs import replace
 
 from planner.catalog.records import Model, Quant
@@ -135,7 +135,7 @@ def projector_on_gpu(service: Service, model: Model, hardware: Hardware) -> bool
     return bool(left) and min(left) >= projector_bytes(service, model)
 
 
-class Yarn(NamedTuple):
+class Yarn(msgspec.Struct, frozen=True):
     """A context stretched beyond the trained one: by which factor, and from how many tokens."""
 
     factor: int

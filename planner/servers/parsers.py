@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 from planner.catalog.records import Model
 
 
-class Parsers(NamedTuple):
+class Parsers(msgspec.Struct, frozen=True):
     """Values of `--tool-call-parser` and `--reasoning-parser`, None where vLLM has none that fits."""
 
     tools: str | None = None

@@ -7,12 +7,14 @@ Python package 0.19.
 from __future__ import annotations
 
 from math import prod
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from planner.errors import PlannerError
 
 
-class Block(NamedTuple):
+class Block(msgspec.Struct, frozen=True):
     """`elements` values are stored together in `bytes` bytes."""
 
     elements: int

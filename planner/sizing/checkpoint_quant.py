@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from math import prod
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from planner.sizing.artifact import QuantizedGroup
 from planner.sizing.records import Role
@@ -17,7 +19,7 @@ _NOT_LINEAR: Final = re.compile(r"conv1d|shortconv\.conv|ssm_(?:beta|alpha|ba)\.
 LINEAR_ROLES: Final = frozenset({Role.ATTENTION, Role.FFN, Role.EXPERT, Role.SHARED_EXPERT, Role.STATE})
 
 
-class Packing(NamedTuple):
+class Packing(msgspec.Struct, frozen=True):
     """A packed matrix: `bits` per value, `group_bits` per group of `group` values of a row (0 = none), `row_bytes`
     per output row, `tensor_bytes` per matrix. `label` is the type shown."""
 

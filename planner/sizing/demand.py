@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+import msgspec
 from msgspec.structs import replace
 
 from planner.sizing.buffers import compute_buffer, host_buffer_bytes, output_buffer_bytes
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 _REMEMBERED: Final = 4096
 
 
-class Demand(NamedTuple):
+class Demand(msgspec.Struct, frozen=True):
     """Caches of each block over all slots and ranks, and buffers. `growing_bytes` per further token of one sequence;
     `compute` is one device's; `host_bytes` what a GPU's graph keeps on the host, `output_bytes` the logits there."""
 

@@ -6,7 +6,9 @@ QKV tensors is `quantizer="2024"`. Integer divisions are the source's.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from planner.sizing.blocks import BLOCKS
 from planner.sizing.gguf_tensors import (
@@ -69,7 +71,7 @@ _O_PLAIN: Final = {"Q2_K": "Q3_K", "IQ3_XXS": "IQ3_S", "Q3_K_M": "Q4_K", "Q3_K_L
 _OLD_QKV: Final = {"Q3_K_M": "Q4_K", "Q3_K_L": "Q4_K", "IQ3_M": "Q4_K", "Q4_K_M": "Q5_K", "Q5_K_M": "Q6_K"}
 
 
-class Mix(NamedTuple):
+class Mix(msgspec.Struct, frozen=True):
     """One run of the quantizer: file type, whether an importance matrix was given, and its generation."""
 
     file_type: str

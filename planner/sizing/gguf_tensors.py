@@ -7,7 +7,9 @@ not depend on the file type, so it is worked out once per model.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from planner.sizing.header import tensor_list_bytes
 from planner.sizing.records import ExpandedModel, TensorGroup
@@ -45,7 +47,7 @@ _PER_LAYER_KV_HEADS: Final = frozenset(
 _LAYERS_OF_70B: Final = {"llama": 80, "qwen2": 80, "deci": 80, "olmo": 80, "jais2": 68}
 
 
-class GgufTensors(NamedTuple):
+class GgufTensors(msgspec.Struct, frozen=True):
     """The quantizer's view of one group: `category` is None for a tensor that keeps its source type. `turns` is the
     running count within the category of each of its layers, `indexes` the layer number that the rules go by."""
 
@@ -55,7 +57,7 @@ class GgufTensors(NamedTuple):
     turns: tuple[int, ...] = ()
 
 
-class GgufModel(NamedTuple):
+class GgufModel(msgspec.Struct, frozen=True):
     """A model as the quantizer sees it. `v_like` counts the tensors that hold values, `gqa` is heads per KV head of
     layer 0 (0 when that layer has no attention), `list_bytes` the file's tensor list."""
 

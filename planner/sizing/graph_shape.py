@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from planner.sizing.identity import IdentityCache
 from planner.sizing.records import Role
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 _KEPT_ARCHITECTURES_WITHOUT_WINDOW: Final = frozenset({"phi3"})
 
 
-class GraphShape(NamedTuple):
+class GraphShape(msgspec.Struct, frozen=True):
     """Widths in elements. `latent` and `rope` are those of latent attention (0 without it), `dense` is 0 when no layer
     has a dense feed-forward, `inner` and `conv` the widths of a recurrent layer and of its convolution, `state` its
     elements per slot. `gated`: feed-forwards have a gate; `expert_inner` is the width that experts work on, `looked_up`

@@ -6,8 +6,9 @@ mlx-lm: `models/cache.py` (grown in steps of 256, rotating windows). vLLM: `plan
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+import msgspec
 from msgspec.structs import replace
 
 from planner.errors import PlannerError
@@ -26,7 +27,7 @@ _LLAMA_TYPES: Final = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4
 _MLX_BITS: Final = {"f16": 16.0, "bf16": 16.0, "q8_0": 8.5, "q8": 8.5, "q4_0": 4.5, "q4": 4.5}
 
 
-class LayerBytes(NamedTuple):
+class LayerBytes(msgspec.Struct, frozen=True):
     """Cache bytes of one layer, the same for each of `layers`; `growing` per further token of one sequence."""
 
     layers: tuple[int, ...]
@@ -35,7 +36,7 @@ class LayerBytes(NamedTuple):
     growing: float
 
 
-class Cells(NamedTuple):
+class Cells(msgspec.Struct, frozen=True):
     """llama.cpp's cache geometry: cells per stream of full layers, sequences that share a stream, streams."""
 
     n_ctx: int

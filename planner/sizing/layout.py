@@ -7,7 +7,9 @@ stay on the host; caches lie with their layer; an image projector lies on the fi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from planner.sizing.identity import IdentityCache
 from planner.sizing.targets import spread
@@ -41,7 +43,7 @@ class Bin:
         self.cache_share = 0.0
 
 
-class Columns(NamedTuple):
+class Columns(msgspec.Struct, frozen=True):
     """A quantized model's blocks by column, for sums over runs of blocks."""
 
     dense: tuple[int, ...]

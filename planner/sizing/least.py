@@ -3,7 +3,9 @@ can never fit, or never be fast, before its exact size is asked."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 if TYPE_CHECKING:
     from planner.catalog.records.quant import Quant
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 LEAST_SHARE_OF_NOMINAL: Final = 0.94
 
 
-class LeastBytes(NamedTuple):
+class LeastBytes(msgspec.Struct, frozen=True):
     """Lower limits: routed experts resident, what one token reads of them, and all else that one token reads."""
 
     experts: float

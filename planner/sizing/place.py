@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from planner.sizing.demand import memory_demand
 from planner.sizing.layout import FIELDS, Bin, Layout
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from planner.sizing.records import Allocation, ExpandedModel, Placement, Pool, Runtime
 
 
-class Placed(NamedTuple):
+class Placed(msgspec.Struct, frozen=True):
     """Bytes per pool, and the sums of one instance."""
 
     uses: tuple[PoolUse, ...]

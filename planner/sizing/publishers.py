@@ -6,7 +6,9 @@ estimate and says so.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from planner.errors import PlannerError
 from planner.sizing.gguf_mix import ALIASES, FILE_TYPES
@@ -41,7 +43,7 @@ _DYNAMIC_DENSE: Final = 1.02
 _OWN_K_MIX: Final = {"qwen35moe": 1.0402, "qwen35": 1.0117}
 
 
-class Recipe(NamedTuple):
+class Recipe(msgspec.Struct, frozen=True):
     """How one file is made: the mix, and what its publisher changes. `embedding` and `output` are types forced on
     those tensors, `separate_output` adds the head that a tied model need not have, `scale` estimates a custom mix."""
 

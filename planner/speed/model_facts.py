@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from planner.sizing.identity import IdentityCache
 from planner.speed.reads import state_bytes
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
     from planner.sizing.records import ExpandedModel
 
 
-class ModelFacts(NamedTuple):
+class ModelFacts(msgspec.Struct, frozen=True):
     """`query_ratio`: query heads behind one cached head; `query_width`: elements of a token's queries;
     `norms_per_layer`: normalizations in a block; `attention`: layers with a cache and their window; `state_bytes`:
     recurrent state read and written per token."""

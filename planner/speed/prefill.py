@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from msgspec.structs import replace
+
 from planner.sizing.records import Runtime
 from planner.speed import formulas
 from planner.speed.devices import Reader
@@ -194,4 +196,4 @@ def link_bytes_per_s(step: Step, share: Share) -> float:
 def _shared(cost: Cost, cards: int) -> Cost:
     """One of several cards that work at once: each card's own part, counted once."""
     form = f"{cost.form} on each of {cards} cards at once"
-    return cost._replace(seconds=cost.seconds / cards, form=form)
+    return replace(cost, seconds=cost.seconds / cards, form=form)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+
+import msgspec
 
 from planner.speed.records import BoundBy, Term
 
 
-class Cost(NamedTuple):
+class Cost(msgspec.Struct, frozen=True):
     """One term: its seconds, its kind of limit, and how its text is put together when somebody asks."""
 
     name: str

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple
+from typing import Literal
+
+import msgspec
 
 from planner.catalog.records import Model, Quant, Sampling
 from planner.catalog.records.policy import Role
@@ -20,7 +22,7 @@ Side = Literal["plan", "file", "host"]
 IN_RAM = frozenset({"cpu", "experts-in-ram", "split"})
 
 
-class Need(NamedTuple):
+class Need(msgspec.Struct, frozen=True):
     """What a service wants of one memory, in bytes: its weights alone, all of it with one request of full length, all
     of it with every slot full, what it would want if only the experts of one token counted (0: it has none), and what
     its server takes for itself at the start (None: what it needs)."""
@@ -35,7 +37,7 @@ class Need(NamedTuple):
     claimed_bytes: int | None = None
 
 
-class Lighter(NamedTuple):
+class Lighter(msgspec.Struct, frozen=True):
     """A 4-bit file of a model that is served in 16 bits, and the weights of both in bytes."""
 
     quant: Quant
@@ -43,7 +45,7 @@ class Lighter(NamedTuple):
     own_bytes: int
 
 
-class Setup(NamedTuple):
+class Setup(msgspec.Struct, frozen=True):
     """One service, as planned or as found. None: not known, or left to the server.
 
     `place`: where it stands in a file. `context_tokens`: what one user gets; `shared_tokens`: the total that the slots
@@ -94,7 +96,7 @@ class Setup(NamedTuple):
         return self.placement.gpus if self.placement else ()
 
 
-class Scene(NamedTuple):
+class Scene(msgspec.Struct, frozen=True):
     """Services that run side by side, the machine if it is known, and what is asked of them.
 
     `users` at once; `floor`: the most lossy quant that the workload allows; `bars`: the memories of a plan;
@@ -115,7 +117,7 @@ class Scene(NamedTuple):
         return not self.setups or any(setup.uses_ram for setup in self.setups)
 
 
-class Sign(NamedTuple):
+class Sign(msgspec.Struct, frozen=True):
     """What a check found: a sentence, whose it is, a key below its place (of a machine: the path of the fact), and
     where they differ from those of the pitfall, fix and severity."""
 
@@ -129,7 +131,7 @@ class Sign(NamedTuple):
 Check = Callable[[Scene], Iterator[Sign]]
 
 
-class Pitfall(NamedTuple):
+class Pitfall(msgspec.Struct, frozen=True):
     """One entry of the register: what is wrong in general, how bad, how it is mended, where it is looked for.
 
     `severities`: the usual one first. `weighed`: a choice that a plan has already weighed against others and told of;
