@@ -1,10 +1,9 @@
 """What every command shares: option groups, and exceptions turned into exit codes.
 
-A parameter whose annotation is a dataclass becomes one option per field of that class, so that
+A parameter whose annotation is a record becomes one option per field of that record, so that
 the machine, the workload and the constraints are declared once and read by every command that takes them.
 """
 
-import dataclasses
 import functools
 import inspect
 import os
@@ -14,11 +13,12 @@ import typing
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import typer
 
 from planner.errors import PlannerError, UsageError
 
-Groups = dict[str, type]
+Groups = dict[str, type[msgspec.Struct]]
 BUG_EXIT_CODE = 3
 INTERRUPT_EXIT_CODE = 130
 
@@ -44,7 +44,7 @@ def _flatten(function: Callable[..., int | None]) -> tuple[list[inspect.Paramete
     groups: Groups = {}
     for parameter in inspect.signature(function).parameters.values():
         hint = hints[parameter.name]
-        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
             groups[parameter.name] = hint
             parameters += _fields_as_parameters(hint)
         else:
@@ -52,23 +52,18 @@ def _flatten(function: Callable[..., int | None]) -> tuple[list[inspect.Paramete
     return parameters, groups
 
 
-def _fields_as_parameters(group: type) -> list[inspect.Parameter]:
+def _fields_as_parameters(group: type[msgspec.Struct]) -> list[inspect.Parameter]:
     hints = typing.get_type_hints(group, include_extras=True)
     return [
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=field.default if field.default is not dataclasses.MISSING else None,
-            annotation=hints[field.name],
-        )
-        for field in dataclasses.fields(group)
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[name])
+        for name, default in zip(group.__struct_fields__, group.__struct_defaults__, strict=True)
     ]
 
 
 def _gather(values: dict[str, object], groups: Groups) -> dict[str, object]:
     gathered = dict(values)
     for name, group in groups.items():
-        gathered[name] = group(**{field.name: gathered.pop(field.name) for field in dataclasses.fields(group)})
+        gathered[name] = group(**{field: gathered.pop(field) for field in group.__struct_fields__})
     return gathered
 
 

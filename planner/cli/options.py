@@ -1,9 +1,9 @@
 """The option groups that commands share: the machine, the workload, the constraints."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 
 from planner.cli.command import exclusive
@@ -18,8 +18,7 @@ LIMITS = "Constraints"
 COST = "Cost and other views"
 
 
-@dataclass(frozen=True, kw_only=True)
-class MachineOptions:
+class MachineOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Which machine to plan for: this one, a saved one, or an imagined one."""
 
     hardware: Annotated[
@@ -87,8 +86,7 @@ class MachineOptions:
         return probe_with_progress(catalog)
 
 
-@dataclass(frozen=True, kw_only=True)
-class PlanningOptions:
+class PlanningOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What is wanted, and what is ruled out."""
 
     workload: Annotated[
@@ -152,9 +150,7 @@ class PlanningOptions:
 
     def keywords(self) -> dict[str, Any]:
         """The constraints that were given, as keywords of `planner.recommend`."""
-        from dataclasses import asdict
-
-        values = asdict(self)
+        values = msgspec.structs.asdict(self)
         values.pop("workload")
         if self.memory == "idle":
             values.pop("memory")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from planner.catalog.catalog import Catalog
 
 
-class Question(msgspec.Struct, frozen=True):
+class Question(NamedTuple):
     """One service to find."""
 
     catalog: Catalog

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from msgspec.structs import replace
-
 from planner.catalog.records.policy import Reference
 from planner.errors import UnknownName
 from planner.planning.ability import ability_in
@@ -89,7 +87,7 @@ def _outcome(question: Question, reference: Reference, model_id: str, quant_id: 
     ability = ability_in(quant, model, question.abilities)
     bound = bound_of(Known(model, ability, quant, reference.server), question.ranking)
     found = Found([], [], [], [])
-    asked = replace(question, kinds=kinds, constraints=free)
+    asked = question._replace(kinds=kinds, constraints=free)
     candidates = list(evaluate(Triple(bound, model, quant, reference.server, ability), asked, found))
     if not candidates:
         return found.rejected[0].text if found.rejected else _NO_DEVICE[reference.device]

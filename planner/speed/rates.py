@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, TypeVar, cast
+
+import msgspec
 
 from planner.speed import formulas
 from planner.speed.model_facts import ModelFacts, model_facts
@@ -21,8 +22,7 @@ T = TypeVar("T")
 ASSUMED_HEAD_WIDTH: Final = 128  # of most models; the recurrent ones state none
 
 
-@dataclass(kw_only=True, eq=False)
-class Step:
+class Step(msgspec.Struct, kw_only=True, eq=False, dict=True):
     """Everything that seconds depend on, gathered once; what follows from it for every sum is worked out once too."""
 
     expanded: ExpandedModel
@@ -38,13 +38,18 @@ class Step:
     prefill_factor: float = 1.0
     unfused_layer_us: float = 0.0
     launch_factor: float = 1.0
-    memory: dict[Hashable, object] = field(default_factory=dict, init=False)
+
+    @cached_property
+    def memory(self) -> dict[Hashable, object]:
+        """What `once` has worked out."""
+        return {}
 
     def once(self, key: Hashable, build: Callable[[], T]) -> T:
         """What does not depend on the depth, by everything that it does depend on: worked out at the first call."""
-        if key not in self.memory:
-            self.memory[key] = build()
-        return cast("T", self.memory[key])
+        memory = self.memory
+        if key not in memory:
+            memory[key] = build()
+        return cast("T", memory[key])
 
     @cached_property
     def facts(self) -> ModelFacts:

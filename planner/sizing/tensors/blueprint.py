@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, get_args
+
+import msgspec
 
 from planner.catalog.records.architecture import LayerKind
 from planner.errors import CatalogError
@@ -38,8 +39,7 @@ def layer_kinds(words: tuple[str, ...], layers: int) -> tuple[str, ...]:
     return tuple((kinds * repeats)[:layers])
 
 
-@dataclass(frozen=True)
-class Blueprint:
+class Blueprint(msgspec.Struct, frozen=True, dict=True):
     """An architecture with its layers and traits spelt out. Layers past `arch.layers` are next-token-prediction
     layers: they are built like others and told apart at the end."""
 
@@ -136,11 +136,11 @@ def blueprint(arch: Architecture) -> Blueprint:
     return Blueprint(arch=arch, kinds=kinds + ahead, traits=frozenset(traits))
 
 
-@dataclass
 class Parts:
     """A growing list of tensor groups; layers that no layer has are left out."""
 
-    groups: list[TensorGroup] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.groups: list[TensorGroup] = []
 
     def block(
         self,
