@@ -23,11 +23,11 @@ _SIZE_UNITS = {
     "gib": GIB,
     "tib": TIB,
 }
-_QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z/%]*)\s*")
+_QUANTITY = r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z/%]*)\s*"
 
 
 def _split(text: str, what: str, example: str) -> tuple[float, str]:
-    match = _QUANTITY.fullmatch(text)
+    match = re.fullmatch(_QUANTITY, text)
     if match is None:
         raise UsageError(f"{what} {text!r} is not a quantity", hint=f"write it like {example}")
     number, unit = float(match[1]), match[2].casefold()

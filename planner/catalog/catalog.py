@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from planner.catalog import device_names, model_names, quant_names
+from planner.catalog import quant_names
 from planner.catalog.cache import Parsed
-from planner.catalog.convert import entries, to_record
-from planner.catalog.cpu_names import best_series
 from planner.catalog.records import (
     Axis,
     CpuSeries,
@@ -25,8 +23,11 @@ from planner.catalog.records import (
     ServerFacts,
     Workload,
 )
-from planner.catalog.yaml_file import parse_yaml
 from planner.errors import CatalogError, UnknownName
+
+if TYPE_CHECKING:
+    from planner.catalog.device_names import DeviceIndex
+    from planner.catalog.model_names import ModelIndex
 
 R = TypeVar("R")
 
@@ -134,16 +135,20 @@ class Catalog:
         return self.documents.get("speed")
 
     @cached_property
-    def _model_index(self) -> model_names.ModelIndex:
-        return model_names.ModelIndex(self.models)
+    def _model_index(self) -> ModelIndex:
+        from planner.catalog.model_names import ModelIndex  # late, as the other indexes of names: not all are asked
+
+        return ModelIndex(self.models)
 
     @cached_property
     def _quant_index(self) -> quant_names.QuantIndex:
         return quant_names.QuantIndex(self.quants.values())
 
     @cached_property
-    def _device_index(self) -> device_names.DeviceIndex:
-        return device_names.DeviceIndex(self.devices.values())
+    def _device_index(self) -> DeviceIndex:
+        from planner.catalog.device_names import DeviceIndex
+
+        return DeviceIndex(self.devices.values())
 
     def with_matrix(self, file: Path) -> Catalog:
         """The same catalog with the rows of another decision matrix in place of its own.
@@ -154,6 +159,9 @@ class Catalog:
         except OSError as error:
             raise CatalogError(f"{file}: cannot be read: {error.strerror}") from None
         import hashlib
+
+        from planner.catalog.convert import entries, to_record
+        from planner.catalog.yaml_file import parse_yaml
 
         rows = [to_record(entry, MatrixRow, str(file)) for entry in entries(parse_yaml(content, str(file)), str(file))]
         if not rows:
@@ -190,6 +198,8 @@ class Catalog:
 
     def device(self, name: str) -> Device:
         """The GPU, Apple chip, processor or platform of that name. Raises UnknownName, UsageError (several fit)."""
+        from planner.catalog import device_names
+
         found = self._device_index.find(name, loosely=False)
         series = self.cpu_series(name) if found is None else None
         if series is not None:
@@ -205,6 +215,8 @@ class Catalog:
 
     def cpu_series(self, name: str) -> CpuSeries | None:
         """The series whose fragments all appear in the processor's name, the most specific first."""
+        from planner.catalog.cpu_names import best_series
+
         return best_series(self.cpus, name)
 
 

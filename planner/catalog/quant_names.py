@@ -13,7 +13,7 @@ from planner.errors import UnknownName
 # Without a format the first one that has the name decides, as servers are asked: llama-server, vllm, mlx-lm.
 FORMATS = ("gguf", "hf", "mlx")
 
-_GROUP = re.compile(r"(?P<base>.+)-g(?P<size>32|64|128)")
+_GROUP = r"(?P<base>.+)-g(?P<size>32|64|128)"
 _GROUPED_SCHEMES = frozenset({"awq", "gptq", "pack-quantized", "affine"})
 
 
@@ -63,7 +63,7 @@ class QuantIndex:
 
     def _grouped(self, asked: str, format: str | None) -> Quant | None:  # noqa: A002
         """`AWQ-g32`: a quant with a group size of its own. What is known of the usual one is not claimed of it."""
-        suffix = _GROUP.fullmatch(asked)
+        suffix = re.fullmatch(_GROUP, asked)
         base = self._get(suffix["base"], format) if suffix else None
         if suffix is None or base is None or base.scheme not in _GROUPED_SCHEMES:
             return None

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,16 +43,15 @@ def write_file(path: Path, data: bytes) -> None:
     """Write through a temporary file and rename. Raises PlannerError naming the place."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            try:
-                file.write(data)
-                file.flush()
-                temporary.chmod(0o644)
-                temporary.replace(path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        with temporary.open("xb") as file:
+            file.write(data)
+        try:
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise PlannerError(
             f"cannot write {path}: {error.strerror}", hint="name a place that is writable and has room"

@@ -16,7 +16,7 @@ from planner.planning.plan import Plan
 # What earlier planners of this format wrote and nothing reads any more: by these keys a workload chose among models.
 RETIRED = frozenset({("workload", "prefer_tags"), ("workload", "score_weights")})
 
-_UNKNOWN_FIELD = re.compile(r"unknown field `([^`]*)`")
+_UNKNOWN_FIELD = r"unknown field `([^`]*)`"
 
 
 def plan_json(plan: Plan) -> bytes:
@@ -60,7 +60,7 @@ def _to_plan(document: dict[str, Any], name: str, *, drop_unknown: bool) -> Plan
         except msgspec.ValidationError as error:
             problem, _, where = str(error).partition(" - at `$")
             path = where.strip("`").lstrip(".")
-            unknown = _UNKNOWN_FIELD.search(problem)
+            unknown = re.search(_UNKNOWN_FIELD, problem)
             if unknown and (path, unknown[1]) in RETIRED and _drop(document, path, unknown[1]):
                 continue
             if drop_unknown and unknown and _drop(document, path, unknown[1]):

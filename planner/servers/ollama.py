@@ -31,7 +31,7 @@ SERVER_BYTES = 256 * MIB
 # The child is started with all layers when more are asked for than there are.
 ALL_LAYERS = 999
 
-_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_MODEL_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 
 
 def quants(model: Model, hardware: Hardware) -> tuple[str, ...]:  # noqa: ARG001
@@ -207,7 +207,7 @@ def _prepare(service: Service, name: str, modelfile: str) -> tuple[tuple[str, ..
 
 
 def _model_name(name: str) -> str:
-    if not _MODEL_NAME.fullmatch(name):
+    if not re.fullmatch(_MODEL_NAME, name):
         raise RenderError(
             f"{name!r} cannot be a model name in Ollama", hint="letters, digits, dot, dash and underscore"
         )

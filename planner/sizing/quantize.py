@@ -14,8 +14,6 @@ from planner.sizing.artifact import BlockBytes, Made, QuantizedModel
 from planner.sizing.header import data_bytes
 from planner.sizing.identity import IdentityCache
 from planner.sizing.quantize_gguf import quantize_gguf
-from planner.sizing.quantize_hf import quantize_hf
-from planner.sizing.quantize_mlx import quantize_mlx
 from planner.sizing.records import Role
 
 if TYPE_CHECKING:
@@ -67,13 +65,24 @@ def _quantize(expanded: ExpandedModel, quant: Quant, made: Made) -> QuantizedMod
     else:
         if made.recipe is not None:
             raise PlannerError(f"recipe {made.recipe!r} belongs to GGUF files", hint=f"leave it out for {quant.id}")
-        groups, header = quantize_hf(expanded, quant) if quant.format == "hf" else quantize_mlx(expanded, quant)
+        groups, header = _quantize_checkpoint(expanded, quant)
         artifact = header + sum(group.bytes for group in groups)
     sums = Sums(shape, _layer_count(expanded))
     for group in groups:
         sums.add(group)
     result = sums.result(quant, groups, header=header, artifact=artifact, error=error, notes=notes)
     return _with_projector(result, expanded) if made.projector and quant.format == "gguf" else result
+
+
+def _quantize_checkpoint(expanded: ExpandedModel, quant: Quant) -> tuple[tuple[QuantizedGroup, ...], int]:
+    """By the rules of the format; their modules are read when the first such quant is asked for."""
+    if quant.format == "hf":
+        from planner.sizing.quantize_hf import quantize_hf
+
+        return quantize_hf(expanded, quant)
+    from planner.sizing.quantize_mlx import quantize_mlx
+
+    return quantize_mlx(expanded, quant)
 
 
 def _with_projector(result: QuantizedModel, expanded: ExpandedModel) -> QuantizedModel:

@@ -7,10 +7,10 @@ import re
 from planner.sizing.records import Runtime
 from planner.speed.constants import Builds, DeviceGroup
 
-_BUILD = re.compile(r"\bb(\d{3,6})\b")
-_YEAR = re.compile(r"\b(20\d\d)\b")
+_BUILD = r"\bb(\d{3,6})\b"
+_YEAR = r"\b(20\d\d)\b"
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_MONTH = re.compile(r"\b20\d\d-(\d\d)\b")
+_MONTH = r"\b20\d\d-(\d\d)\b"
 
 
 def is_old_build(engine_build: str | None, builds: Builds) -> bool:
@@ -18,10 +18,10 @@ def is_old_build(engine_build: str | None, builds: Builds) -> bool:
     so does `Nov 2023 or later`."""
     if not engine_build or "or later" in engine_build:
         return False
-    number = _BUILD.search(engine_build.casefold())
+    number = re.search(_BUILD, engine_build.casefold())
     if number:
         return int(number[1]) < builds.modern_build
-    year = _YEAR.search(engine_build)
+    year = re.search(_YEAR, engine_build)
     return bool(year) and int(year[1]) < builds.modern_year if year else False
 
 
@@ -30,11 +30,11 @@ def launch_epoch(engine_build: str | None, builds: Builds) -> str:
     for one old commit `or later` was run with that commit's graph."""
     if not engine_build:
         return "now"
-    number = _BUILD.search(engine_build.casefold())
+    number = re.search(_BUILD, engine_build.casefold())
     if number:
         known = int(number[1])
         return "old" if known < builds.modern_build else "2025" if known < builds.fused_launch_build else "now"
-    year, month = _YEAR.search(engine_build), _month(engine_build)
+    year, month = re.search(_YEAR, engine_build), _month(engine_build)
     if not year:
         return "now"
     if int(year[1]) < builds.modern_year:
@@ -44,7 +44,7 @@ def launch_epoch(engine_build: str | None, builds: Builds) -> str:
 
 def _month(engine_build: str) -> int:
     """1 to 12 of `2025-05` or `May 2024`; 12 where only a year is named."""
-    number = _MONTH.search(engine_build)
+    number = re.search(_MONTH, engine_build)
     if number:
         return int(number[1])
     words = engine_build.casefold().split()
@@ -55,10 +55,10 @@ def fuses_recurrence(engine_build: str | None, builds: Builds) -> bool:
     """False for a build or date before the fused kernel of recurrent layers; unknown counts as modern."""
     if not engine_build:
         return True
-    number = _BUILD.search(engine_build.casefold())
+    number = re.search(_BUILD, engine_build.casefold())
     if number:
         return int(number[1]) >= builds.fused_recurrent_build
-    year = _YEAR.search(engine_build)
+    year = re.search(_YEAR, engine_build)
     return not year or int(year[1]) * 100 + _month(engine_build) >= builds.fused_recurrent_month
 
 

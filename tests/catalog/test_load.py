@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from planner.catalog import load, paths
+from planner.catalog import parsing, paths
 from planner.catalog.cache import cache_file
 from planner.catalog.load import load_catalog
 from planner.errors import CatalogError
@@ -27,7 +27,7 @@ def no_parsing(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("YAML was parsed")
 
-    monkeypatch.setattr(load, "parse_yaml", refuse)
+    monkeypatch.setattr(parsing, "parse_yaml", refuse)
 
 
 def own_folder(tmp_path: Path, name: str, text: str) -> Path:

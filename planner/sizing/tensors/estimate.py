@@ -19,7 +19,7 @@ from planner.sizing.tensors.frame import embeddings
 if TYPE_CHECKING:
     from planner.catalog.records.model import Model
 
-_NOMINAL = re.compile(r"([0-9.]+)\s*([KMBT])")
+_NOMINAL = r"([0-9.]+)\s*([KMBT])"
 _UNITS = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 # What most mixtures of 2025 and 2026 have (DeepSeek-V3, GLM-5, Qwen3, MiniMax-M2): 8 per token, 1536 to 2048 wide.
 _ACTIVE_EXPERTS = 8
@@ -30,7 +30,7 @@ _ROW = 1024
 
 def parameters_from(text: str | None) -> float | None:
     """Parameters from a figure such as `30.5B`; None when there is none."""
-    match = _NOMINAL.match(text or "")
+    match = re.match(_NOMINAL, text or "")
     return float(match[1]) * _UNITS[match[2]] if match else None
 
 

@@ -17,7 +17,6 @@ from planner.sizing.tensors.estimate import estimate, known_total, opaque
 from planner.sizing.tensors.families import is_known
 from planner.sizing.tensors.feed_forward import dense, experts
 from planner.sizing.tensors.frame import block_norms, embeddings, prediction, rope_tables
-from planner.sizing.tensors.from_file import from_tensors
 from planner.sizing.tensors.gemma import alternating_updates, layer_scales, per_layer_inputs
 from planner.sizing.tensors.names import checkpoint_name, name_overrides
 from planner.sizing.tensors.recurrent import linear_attention, mamba, short_convolution
@@ -57,6 +56,8 @@ def expand(model: Model) -> ExpandedModel:
 def _expand(model: Model) -> ExpandedModel:
     arch = model.architecture
     if model.tensors:
+        from planner.sizing.tensors.from_file import from_tensors  # late: no model of the catalog was read from a file
+
         return from_tensors(model)
     if arch is None:
         return opaque(model)
