@@ -1,7 +1,5 @@
 """The parsed catalog on disk as msgpack: a warm start parses no YAML. Safe to delete, safe to lose."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import zlib

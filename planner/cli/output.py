@@ -44,9 +44,10 @@ def write_file(path: Path, data: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        with temporary.open("xb") as file:
-            file.write(data)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
             temporary.chmod(0o644)
             temporary.replace(path)
         except BaseException:

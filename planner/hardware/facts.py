@@ -4,8 +4,6 @@ Where each value came from stands beside it in `Hardware.sources`, keyed by its 
 (`numa_nodes.0.bandwidth_bytes_per_s`).
 """
 
-from __future__ import annotations
-
 from typing import Literal, dataclass_transform
 
 import msgspec
@@ -19,6 +17,7 @@ GpuVendor = Literal["nvidia", "amd", "intel", "apple", "other"]
 Backend = Literal["cuda", "rocm", "vulkan", "metal", "sycl", "cpu"]
 
 
+# Annotations of records that are decoded stay values: as text, msgspec would compile each anew at every start.
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=False):
     """Base of every fact record."""

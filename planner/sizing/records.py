@@ -1,13 +1,12 @@
 """Records of the sizing floor: tensor groups, what layers keep, placements, pools, footprints."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import Literal, dataclass_transform
 
 import msgspec
 
 
+# Annotations of records that are decoded stay values: as text, msgspec would compile each anew at every start.
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A frozen, strict, keyword-only record."""

@@ -1,7 +1,5 @@
 """The constants of the speed model: read once from `catalog/speed.yaml`, each with where it came from."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +17,7 @@ DeviceGroup = Literal["gpu", "apple", "cpu"]
 _OLLAMA, _LOCALAI, _BASE = "ollama-", "localai-", "llama.cpp-"
 
 
+# Annotations of records that are decoded stay values: as text, msgspec would compile each anew at every start.
 class Stack(Record, kw_only=True):
     """How well one engine on one backend uses its device.
 

@@ -1,7 +1,5 @@
 """What a model is made of, as its config states it. `planner.sizing.tensors` expands it to tensor groups."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from planner.catalog.records.base import Record

@@ -1,7 +1,5 @@
 """Devices and processors whose figures are published."""
 
-from __future__ import annotations
-
 from typing import Literal, Protocol
 
 from planner.catalog.records.base import Record

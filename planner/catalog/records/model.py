@@ -1,7 +1,5 @@
 """A model: identity, shapes, where its files are, how it wants to be sampled, what was published about it."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from planner.catalog.records.architecture import Architecture

@@ -1,7 +1,5 @@
 """Workloads and decision-matrix rows: what people want, and what experience answers."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from planner.catalog.records.base import Record

@@ -1,7 +1,5 @@
 """How able models are: the axes on which they are compared, and what the published scores say of each."""
 
-from __future__ import annotations
-
 from planner.catalog.records.base import Record
 
 

@@ -1,7 +1,5 @@
 """A quantization: its format and the parameters of its recipe. `planner.sizing.quantize` applies it."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from planner.catalog.records.base import Record

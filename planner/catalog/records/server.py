@@ -1,7 +1,5 @@
 """Facts of a server: version, images, formats; the behaviour lies in `planner.servers`."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import msgspec
