@@ -102,35 +102,46 @@ class Offers:
         return known
 
 
+class _Bounds:
+    """The bounds of one model's triples: what a quant says on any server, and a server in any quant, is asked once."""
+
+    def __init__(self, model: Model, question: Question) -> None:
+        self._model, self._question = model, question
+        self._alone = bound_of(Known(model, question.abilities[model.id].doublings), question.ranking)
+        self._in_quant: dict[tuple[str, str], tuple[float, tuple[Value, ...]]] = {}
+        self._on_server: dict[str, tuple[Value, ...]] = {}
+
+    def triple(self, quant: Quant, server: str) -> Triple:
+        """The model in a quant on a server."""
+        key = quant.id, quant.format
+        if key not in self._in_quant:
+            self._in_quant[key] = self._sharper(quant)
+        ability, bound = self._in_quant[key]
+        if server not in self._on_server:
+            known = Known(self._model, ability, quant, server)
+            self._on_server[server] = news_of("server", known, self._question.ranking)
+        bound = sharpened(bound, "server", self._on_server[server], self._question.ranking)
+        return Triple(bound, self._model, quant, server, ability)
+
+    def _sharper(self, quant: Quant) -> tuple[float, tuple[Value, ...]]:
+        ability, ranking = ability_in(quant, self._model, self._question.abilities), self._question.ranking
+        news = news_of("quant", Known(self._model, ability, quant), ranking)
+        return ability, sharpened(self._alone, "quant", news, ranking)
+
+
 def triples_of(model: Model, question: Question, offers: Offers) -> tuple[list[Triple], list[Rejected]]:
     """The quants and servers of one model that may compete, and why the others may not."""
     found: list[Triple] = []
     losers: list[Rejected] = []
-    ranking = question.ranking
-    bound = bound_of(Known(model, question.abilities[model.id].doublings), ranking)
-    in_quant: dict[tuple[str, str], tuple[float, tuple[Value, ...]]] = {}
+    bounds = _Bounds(model, question)
     for quant, server, why in offers.of(model):
-        if why is not None:
+        if why is None:
+            found.append(bounds.triple(quant, server))
+        else:
             losers.append(rejected(model, why, quant.id, server))
-            continue
-        key = quant.id, quant.format
-        if key not in in_quant:
-            in_quant[key] = _in_quant(bound, model, quant, question)
-        ability, sharper = in_quant[key]
-        news = news_of("server", Known(model, ability, quant, server), ranking)
-        found.append(Triple(sharpened(sharper, "server", news, ranking), model, quant, server, ability))
     if not found and not losers:
         losers.append(rejected(model, _NO_SOURCE))
     return found, losers
-
-
-def _in_quant(
-    bound: tuple[Value, ...], model: Model, quant: Quant, question: Question
-) -> tuple[float, tuple[Value, ...]]:
-    """The ability of a model in a quant, and what its bound then is on any server."""
-    ability = ability_in(quant, model, question.abilities)
-    news = news_of("quant", Known(model, ability, quant), question.ranking)
-    return ability, sharpened(bound, "quant", news, question.ranking)
 
 
 def list_triples(question: Question) -> tuple[list[Triple], list[Rejected]]:
