@@ -14,6 +14,7 @@ from planner.planning.constraints import Prefer
 from planner.sizing.records import Footprint, Placement, Record
 from planner.speed.records import Speed
 
+# Places and bands are small whole numbers: Python holds each once, and the search compares them by the thousand.
 Value = float | str
 
 # Comes before every value that a level of numbers can have.
@@ -102,10 +103,10 @@ class Level(msgspec.Struct, frozen=True):
     sharper: Step | None = None
 
 
-def missed(candidate: Candidate, ranking: Ranking) -> float:
+def missed(candidate: Candidate, ranking: Ranking) -> int:
     """How far targets are missed: 0 when all are met, else half doublings over both targets."""
     speed, targets = candidate.speed, ranking.targets
-    steps = 0.0
+    steps = 0
     if targets.decode_tokens_per_s is not None:
         rate = speed.decode_tokens_per_s
         steps += _steps(targets.decode_tokens_per_s / rate.expected if rate else UNKNOWN_SPEED_MISS)
@@ -115,19 +116,19 @@ def missed(candidate: Candidate, ranking: Ranking) -> float:
     return steps
 
 
-def _steps(factor: float) -> float:
+def _steps(factor: float) -> int:
     """0 for a target that is met, else 1 and one more per factor of 1.4."""
-    return 0.0 if factor <= 1 else 1.0 + floor(2 * log2(factor))
+    return 0 if factor <= 1 else 1 + floor(2 * log2(factor))
 
 
-def server_place(server: str, row: MatrixRow) -> float:
+def server_place(server: str, row: MatrixRow) -> int:
     """The place of a server in the row's order; after the last when the row does not name it."""
-    return float(row.servers.index(server)) if server in row.servers else float(len(row.servers))
+    return row.servers.index(server) if server in row.servers else len(row.servers)
 
 
-def quant_place(quant: Quant, row: MatrixRow) -> float:
+def quant_place(quant: Quant, row: MatrixRow) -> int:
     """The place of a quant in the row's order; after the last when the row does not name it."""
-    return float(row.quants.index(quant.id)) if quant.id in row.quants else float(len(row.quants))
+    return row.quants.index(quant.id) if quant.id in row.quants else len(row.quants)
 
 
 def on_device(placement: Placement, device: str) -> bool:
@@ -147,13 +148,13 @@ def ability_band(ability: float, edges: Sequence[float]) -> int:
 
 
 def _ability_level(name: str, bands: int) -> Level:
-    """Abilities compared by so many bands of the axis at a time."""
-    return Level(
-        name,
-        lambda c, r: float(-(ability_band(c.ability, r.edges) // bands)),
-        lambda k, r: float(-(ability_band(k.ability, r.edges) // bands)),
-        "quant",
-    )
+    """Abilities compared by so many bands of the axis at a time, counted from the highest."""
+
+    def below_highest(known: Candidate | Known, ranking: Ranking) -> int:
+        edges = ranking.edges
+        return len(edges) // bands - ability_band(known.ability, edges) // bands
+
+    return Level(name, below_highest, below_highest, "quant")
 
 
 def _rate_band(tokens_per_s: float) -> float:
@@ -162,7 +163,7 @@ def _rate_band(tokens_per_s: float) -> float:
 
 def _speed_band(candidate: Candidate, _: Ranking) -> Value:
     rate = candidate.speed.decode_tokens_per_s
-    return _rate_band(rate.expected) if rate else 1000.0
+    return _rate_band(rate.expected) if rate else 1000
 
 
 def _headroom_band(candidate: Candidate, _: Ranking) -> Value:
@@ -181,7 +182,7 @@ def _context_band(candidate: Candidate, _: Ranking) -> Value:
 
 def _least_missed(known: Known, ranking: Ranking) -> Value:
     """The targets at the best rates that are possible; what is not bounded meets its target."""
-    targets, steps = ranking.targets, 0.0
+    targets, steps = ranking.targets, 0
     if targets.decode_tokens_per_s is not None and known.ceiling_tokens_per_s is not None:
         steps += _steps(targets.decode_tokens_per_s / known.ceiling_tokens_per_s)
     if targets.ttft_s is not None and known.least_ttft_s is not None:
@@ -190,7 +191,7 @@ def _least_missed(known: Known, ranking: Ranking) -> Value:
 
 
 def _met(_: Known, __: Ranking) -> Value:
-    return 0.0
+    return 0
 
 
 def _any(_: Known, __: Ranking) -> Value:
@@ -201,33 +202,33 @@ def _any(_: Known, __: Ranking) -> Value:
 # Before the targets: on a slow machine only a model too weak to be of use would meet them.
 _USEFUL = Level(
     "usefulness",
-    lambda c, r: float(not r.is_useful(c.ability)),
-    lambda k, r: float(not r.is_useful(k.ability)),
+    lambda c, r: int(not r.is_useful(c.ability)),
+    lambda k, r: int(not r.is_useful(k.ability)),
     "quant",
 )
 _TARGETS = Level("targets", missed, _least_missed, "rates")
 _SERVER = Level(
     "server",
     lambda c, r: server_place(c.server, r.row),
-    lambda k, r: server_place(k.server, r.row) if k.server is not None else 0.0,
+    lambda k, r: server_place(k.server, r.row) if k.server is not None else 0,
     "server",
 )
-_DEVICE = Level("device", lambda c, r: float(not on_device(c.placement, r.row.device)), _met)
+_DEVICE = Level("device", lambda c, r: int(not on_device(c.placement, r.row.device)), _met)
 _SHORTLIST = Level(
     "shortlist",
-    lambda c, r: float(c.model.id not in r.row.shortlist),
-    lambda k, r: float(k.model.id not in r.row.shortlist),
+    lambda c, r: int(c.model.id not in r.row.shortlist),
+    lambda k, r: int(k.model.id not in r.row.shortlist),
 )
 _QUANT = Level(
     "quant",
-    lambda c, r: float(bool(r.row.quants) and c.quant.id not in r.row.quants),
-    lambda k, r: float(k.quant is not None and bool(r.row.quants) and k.quant.id not in r.row.quants),
+    lambda c, r: int(bool(r.row.quants) and c.quant.id not in r.row.quants),
+    lambda k, r: int(k.quant is not None and bool(r.row.quants) and k.quant.id not in r.row.quants),
     "quant",
 )
 _QUANT_ORDER = Level(
     "quant order",
     lambda c, r: quant_place(c.quant, r.row),
-    lambda k, r: quant_place(k.quant, r.row) if k.quant is not None else 0.0,
+    lambda k, r: quant_place(k.quant, r.row) if k.quant is not None else 0,
     "quant",
 )
 _ABILITY = _ability_level("ability", 1)
