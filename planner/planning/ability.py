@@ -139,7 +139,7 @@ def kl_divergence(quant: Quant) -> tuple[float, bool]:
 
 def native(model: Model, quant: Quant) -> bool:
     """Whether the model was trained and published in this quant, so that nothing is lost."""
-    return is_mxfp4_native(model) and quant.scheme.startswith("mxfp4")
+    return quant.scheme.startswith("mxfp4") and is_mxfp4_native(model)
 
 
 def lost_doublings(quant: Quant, model: Model, known: Mapping[str, Ability]) -> float:

@@ -260,12 +260,16 @@ ORDERS: dict[str | None, tuple[Level, ...]] = {
     "headroom": (*_HOUSE, _WIDE_ABILITY, _HEADROOM, _QUANT, _ABILITY, *_REST),
 }
 
-# The levels of each order before the names, and where in them a step sharpens the bound.
+# The levels of each order before the names, and where in them a step sharpens the bound, and how.
 _BOUNDED = {prefer: levels[: len(levels) - len(_NAMES)] for prefer, levels in ORDERS.items()}
-_SHARPER: dict[tuple[str | None, Step], tuple[tuple[int, Level], ...]] = {
-    (prefer, step): tuple((place, level) for place, level in enumerate(levels) if level.sharper == step)
+_PLACES = {
+    (prefer, step): tuple(place for place, level in enumerate(levels) if level.sharper == step)
     for prefer, levels in _BOUNDED.items()
     for step in get_args(Step)
+}
+_NEWS = {
+    (prefer, step): tuple(_BOUNDED[prefer][place].bound for place in places)
+    for (prefer, step), places in _PLACES.items()
 }
 
 
@@ -281,13 +285,13 @@ def bound_of(known: Known, ranking: Ranking) -> tuple[Value, ...]:
 
 def news_of(step: Step, known: Known, ranking: Ranking) -> tuple[Value, ...]:
     """What a step adds to bounds: the values of the levels of which it says more."""
-    return tuple([level.bound(known, ranking) for _, level in _SHARPER[ranking.prefer, step]])
+    return tuple([bound(known, ranking) for bound in _NEWS[ranking.prefer, step]])
 
 
 def sharpened(bound: tuple[Value, ...], step: Step, news: tuple[Value, ...], ranking: Ranking) -> tuple[Value, ...]:
     """The bound of the step before with the news of this one: `bound_of` of all that is then known."""
     values = list(bound)
-    for (place, _), value in zip(_SHARPER[ranking.prefer, step], news, strict=True):
+    for place, value in zip(_PLACES[ranking.prefer, step], news, strict=True):
         values[place] = value
     return tuple(values)
 

@@ -83,6 +83,7 @@ EXCEPTIONS: dict[tuple[str, str], tuple[str, ...]] = {
         f"F16/gpt-oss-120b-F16-0000{part}-of-00002.gguf" for part in (1, 2)
     ),
 }
+_LISTED = {repo: frozenset(quant_id for other, quant_id in EXCEPTIONS if other == repo) for repo, _ in EXCEPTIONS}
 
 # Families whose image part llama.cpp runs (tools/mtmd, docs/multimodal.md). [K]
 SEEING_FAMILIES = frozenset(
@@ -115,21 +116,21 @@ def publisher(repo: str) -> Publisher:
     return PUBLISHERS.get(repo.partition("/")[0], UNKNOWN_PUBLISHER)
 
 
-def has(repo: str, model: Model, quant_id: str) -> bool:
-    """Whether a GGUF repository of the model holds a quant, in parts that llama.cpp can load."""
-    if (repo, quant_id) in EXCEPTIONS:
-        return True
+def held_by(repo: str, model: Model) -> frozenset[str]:
+    """The quants that a GGUF repository of the model holds, in parts that llama.cpp can load."""
+    listed = _LISTED.get(repo, frozenset())
     if is_mxfp4_native(model):
-        return False
+        return listed
     habits = publisher(repo)
-    if quant_id not in habits.quants:
-        return False
-    return habits.usable_split or rough_bytes(model, quant_id) <= LARGEST_FILE_BYTES
+    if habits.usable_split:
+        return habits.quants | listed
+    whole = (quant_id for quant_id in habits.quants if rough_bytes(model, quant_id) <= LARGEST_FILE_BYTES)
+    return listed.union(whole)
 
 
 def repo_of(model: Model, quant_id: str) -> str | None:
     """The first GGUF repository of the model that holds the quant, None when none does."""
-    return next((repo for repo in model.artifacts.gguf if has(repo, model, quant_id)), None)
+    return next((repo for repo in model.artifacts.gguf if quant_id in held_by(repo, model)), None)
 
 
 def holdings(model: Model) -> dict[str, str]:
@@ -139,9 +140,11 @@ def holdings(model: Model) -> dict[str, str]:
 
 
 def _find_holdings(model: Model) -> dict[str, str]:
-    wanted = ("MXFP4_MOE", *LADDER) if is_mxfp4_native(model) else LADDER
-    found = ((quant_id, repo_of(model, quant_id)) for quant_id in wanted)
-    return {quant_id: repo for quant_id, repo in found if repo}
+    found: dict[str, str] = {}
+    for repo in model.artifacts.gguf:
+        for quant_id in held_by(repo, model):
+            found.setdefault(quant_id, repo)
+    return {quant_id: found[quant_id] for quant_id in ("MXFP4_MOE", *LADDER) if quant_id in found}
 
 
 def quants_of(model: Model) -> tuple[str, ...]:
