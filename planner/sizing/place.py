@@ -57,13 +57,24 @@ def place(
     if layout.host not in bins:
         bins.append(layout.host)
         uses += _in_ram(layout.host, placement, ram_pools(placement, pools))
+    return _summed(uses, bins)
+
+
+def _summed(uses: list[PoolUse], bins: list[Bin]) -> Placed:
+    whole = Bin()
+    for own in bins:
+        whole.weights_bytes += own.weights_bytes
+        whole.kv_cache_bytes += own.kv_cache_bytes
+        whole.state_bytes += own.state_bytes
+        whole.compute_bytes += own.compute_bytes
+        whole.overhead_bytes += own.overhead_bytes
     return Placed(
         tuple(uses),
-        sum(own.weights_bytes for own in bins),
-        sum(own.kv_cache_bytes for own in bins),
-        sum(own.state_bytes for own in bins),
-        sum(own.compute_bytes for own in bins),
-        sum(own.overhead_bytes for own in bins),
+        whole.weights_bytes,
+        whole.kv_cache_bytes,
+        whole.state_bytes,
+        whole.compute_bytes,
+        whole.overhead_bytes,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
@@ -40,16 +40,17 @@ class Step(msgspec.Struct, kw_only=True, eq=False, dict=True):
     launch_factor: float = 1.0
 
     @cached_property
-    def memory(self) -> dict[Hashable, object]:
+    def memory(self) -> dict[Hashable, Any]:
         """What `once` has worked out."""
         return {}
 
     def once(self, key: Hashable, build: Callable[[], T]) -> T:
         """What does not depend on the depth, by everything that it does depend on: worked out at the first call."""
-        memory = self.memory
-        if key not in memory:
-            memory[key] = build()
-        return cast("T", memory[key])
+        try:
+            found: T = self.memory[key]
+        except KeyError:
+            found = self.memory[key] = build()
+        return found
 
     @cached_property
     def facts(self) -> ModelFacts:
