@@ -157,8 +157,7 @@ class PlanningOptions(msgspec.Struct, frozen=True, kw_only=True):
         return {name: value for name, value in values.items() if value}
 
 
-@dataclass(frozen=True, kw_only=True)
-class CostOptions:
+class CostOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What a person knows of power and prices, in a currency of their own."""
 
     price_kwh: Annotated[

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from math import floor, log2
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec.structs import replace
+
 from planner.catalog.records import Workload
 from planner.errors import UsageError
 from planner.hardware.facts import Hardware
@@ -167,7 +169,7 @@ def _with_reach(planned: Candidate, question: Question) -> Candidate | None:
 
 def _far(question: Question) -> Question:
     """The question in which evaluating a candidate also tells how far its context reaches, and the CPU is tried too."""
-    return question._replace(ranking=question.ranking._replace(prefer="context"))
+    return question._replace(ranking=replace(question.ranking, prefer="context"))
 
 
 def _dominator(

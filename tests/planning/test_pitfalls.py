@@ -248,7 +248,7 @@ ONE = Setup("one", server="llama-server", slots=4, needs=(CARD,), devices=frozen
 
 
 def with_need(**changed: int) -> tuple[Setup, ...]:
-    return (ONE._replace(needs=(CARD._replace(**changed),)),)
+    return (replace(ONE, needs=(replace(CARD, **changed),)),)
 
 
 RULED_OUT = {
@@ -258,8 +258,8 @@ RULED_OUT = {
     ),
     "context-over-memory": with_need(request_bytes=25 * GIB, full_bytes=25 * GIB),
     "kv-unbudgeted": with_need(full_bytes=25 * GIB),
-    "gpu-shared": (ONE, ONE._replace(name="two")),
-    "single-slot": (ONE._replace(slots=1),),
+    "gpu-shared": (ONE, replace(ONE, name="two")),
+    "single-slot": (replace(ONE, slots=1),),
     "sampling-vendor": (),
     "thin-data": (),
 }  # fmt: skip
@@ -270,11 +270,11 @@ def signs(catalog: Catalog, rule: str) -> tuple[Setup, ...]:
     if RULED_OUT[rule]:
         return RULED_OUT[rule]
     if rule == "sampling-vendor":
-        return (ONE._replace(model=catalog.model("qwen3-14b"), sampling=Sampling(temperature=1.5)),)
+        return (replace(ONE, model=catalog.model("qwen3-14b"), sampling=Sampling(temperature=1.5)),)
     speed = plan(catalog, rtx4090(catalog), **SMALL).plan.services[0].speed
     assert speed.decode_tokens_per_s is not None
     wide = replace(speed.decode_tokens_per_s, low=speed.decode_tokens_per_s.high / 4)
-    return (ONE._replace(speed=replace(speed, decode_tokens_per_s=wide)),)
+    return (replace(ONE, speed=replace(speed, decode_tokens_per_s=wide)),)
 
 
 @pytest.mark.parametrize("rule", RULED_OUT)

@@ -94,7 +94,8 @@ def test_every_placement_keeps_every_byte(
     placed = place(model, quantized, runtime, LLAMA, placement, pools + ram)
     copies = quantized.tied_bytes if gpu_layers else 0
     assert sum(use.weights_bytes for use in placed.uses) == quantized.weights_bytes + copies
-    assert sum(use.total_bytes for use in placed.uses) == sum(placed[1:])
+    parts = placed.weights_bytes + placed.kv_cache_bytes + placed.state_bytes + placed.compute_bytes
+    assert sum(use.total_bytes for use in placed.uses) == parts + placed.overhead_bytes
     assert sum(use.layers for use in placed.uses) == len(quantized.blocks)
     reads = sum(use.dense_read_bytes + use.expert_read_bytes for use in placed.uses)
     assert reads == quantized.read_bytes_per_token
