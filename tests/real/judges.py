@@ -1,15 +1,30 @@
-"""The programs that judge rendered files: Docker Compose, systemd's verifier, kubernetes-validate and Kustomize."""
+"""The programs that judge rendered files: Docker Compose, systemd's verifier and rating, podman's generator,
+kubernetes-validate and Kustomize."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
+
+Subject = TypeVar("Subject")
+Verdict = TypeVar("Verdict")
 
 # The version whose schemas judge manifests.
 KUBERNETES = "1.34"
+# Tenths of systemd's own scale, on which a unit without any setting has 96.
+CPU_EXPOSURE, GPU_EXPOSURE = 20, 30
 UNIT_SUFFIXES = {".service", ".slice", ".timer", ".conf"}
+
+
+def both_cores(judge: Callable[[Subject], Verdict], subjects: Sequence[Subject]) -> dict[Subject, Verdict]:
+    """The verdict on each subject, two programs at a time: the machines that run these tests have two cores."""
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(subjects, pool.map(judge, subjects), strict=True))
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
@@ -25,9 +40,16 @@ def compose_objections(bundle: Path, *profile: str) -> str:
     return _objections(run(tool, *files, *profile, "config", "-q"))
 
 
-def verifier_objections(root: Path, unit: str) -> str:
-    """What systemd's verifier says against a unit of a staged root; empty when it takes it without a word."""
-    return _objections(run("systemd-analyze", "verify", f"--root={root}", "--man=no", "--recursive-errors=no", unit))
+def verifier_objections(root: Path, *units: str) -> str:
+    """What systemd's verifier says against units of a staged root; empty when it takes them without a word."""
+    return _objections(run("systemd-analyze", "verify", f"--root={root}", "--man=no", "--recursive-errors=no", *units))
+
+
+def is_exposed(unit: Path) -> bool:
+    """Whether systemd rates a unit as more exposed than it has to be: a GPU takes devices and a compiler."""
+    threshold = GPU_EXPOSURE if "DeviceAllow=" in unit.read_text() else CPU_EXPOSURE
+    rated = run("systemd-analyze", "security", "--offline=true", "--no-pager", f"--threshold={threshold}", unit)
+    return rated.returncode != 0
 
 
 def manifest_objections(*files: Path) -> str:
@@ -46,6 +68,21 @@ def kustomized(bundle: Path) -> str:
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return done.stdout
+
+
+def quadlet_units(folder: Path) -> dict[str, str]:
+    """The units that podman's generator makes of a folder of Quadlets, by name; it must not complain."""
+    tool = shutil.which("quadlet")
+    assert tool, "quadlet is missing: run .ci/run, or `python tools/real_tools.py` and put it on PATH"
+    environment = os.environ | {"QUADLET_UNIT_DIRS": str(folder)}
+    done = subprocess.run([tool, "-dryrun"], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stderr.splitlines() if line and "Loading source unit file" not in line]
+    assert said == []
+    parts = done.stdout.split("\n---")
+    units = {part.split("---\n", 1)[0].lstrip("-"): part.split("---\n", 1)[1] for part in parts if "---\n" in part}
+    assert units, done.stdout[:300]
+    return units
 
 
 def _objections(done: subprocess.CompletedProcess[str]) -> str:

@@ -1,8 +1,7 @@
-"""Rendered manifests through kubernetes-validate and kubectl's own Kustomize, for every example machine and server."""
+"""Manifests of the examples through kubernetes-validate and kubectl's own Kustomize, which send what was planned."""
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,55 +9,23 @@ import pytest
 import yaml
 
 import planner
-from planner.catalog.catalog import Catalog
-from planner.errors import NoFeasiblePlan
-from planner.rendering import Bundle
-from planner.rendering.bundle import CannotServe
 from planner.rendering.parsing import compose_value, kubernetes_value
 from planner.rendering.write import write_bundle
-from planner.servers import SERVERS
 from tests.real.judges import kustomized, manifest_objections
 
 pytestmark = pytest.mark.tools
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 BUNDLES = sorted(EXAMPLES.glob("*/bundle/kubernetes"))
-MACHINES = sorted(path.parent.name for path in EXAMPLES.glob("*/hardware.json"))
-
-
-@cache
-def catalog() -> Catalog:
-    return planner.load_catalog()
-
-
-def rendered(machine: str, server: str, **options: object) -> Bundle | None:
-    """The bundle of a chat plan with the server; None where there is no plan, or a Mac."""
-    hardware = planner.load_hardware(EXAMPLES / machine / "hardware.json")
-    try:
-        plan = planner.recommend(hardware, "chat", catalog=catalog(), server=server).plan
-        return planner.render(plan, "kubernetes", catalog=catalog(), **options)
-    except (NoFeasiblePlan, CannotServe):
-        return None
 
 
 def manifests(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*.yaml") if path.name != "kustomization.yaml")
 
 
-@pytest.mark.parametrize("machine", MACHINES)
-def test_every_server_on_every_machine_gets_valid_manifests(machine: str, tmp_path: Path) -> None:
-    bundles = {server: bundle for server in SERVERS if (bundle := rendered(machine, server)) is not None}
-    assert bool(bundles) == (machine != "m3-max")
-    for server, bundle in bundles.items():
-        write_bundle(bundle, tmp_path / server)
-    if bundles:
-        assert manifest_objections(*manifests(tmp_path)) == ""
-
-
 def test_a_models_folder_of_the_node_gives_valid_manifests(tmp_path: Path) -> None:
-    bundle = rendered("cpu-vm", "llama-server", models_dir="/srv/models")
-    assert bundle is not None
-    write_bundle(bundle, tmp_path)
+    plan = planner.load_plan(EXAMPLES / "cpu-vm" / "plan.json")
+    write_bundle(planner.render(plan, "kubernetes", models_dir="/srv/models"), tmp_path)
     assert manifest_objections(*manifests(tmp_path)) == ""
 
 

@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
 from planner.rendering.parsing import systemd_words, unit_settings
+from tests.real.judges import quadlet_units
 
 pytestmark = pytest.mark.tools
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 BUNDLES = sorted(EXAMPLES.glob("*/bundle/quadlet"))
-
-
-def generated(folder: Path) -> dict[str, str]:
-    """The units of a folder of Quadlets, by name; the generator must not complain."""
-    tool = shutil.which("quadlet")
-    assert tool, "quadlet is missing: run .ci/run, or `python tools/real_tools.py` and put it on PATH"
-    environment = os.environ | {"QUADLET_UNIT_DIRS": str(folder)}
-    done = subprocess.run([tool, "-dryrun"], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    said = [line for line in done.stderr.splitlines() if line and "Loading source unit file" not in line]
-    assert said == []
-    parts = done.stdout.split("\n---")
-    units = {part.split("---\n", 1)[0].lstrip("-"): part.split("---\n", 1)[1] for part in parts if "---\n" in part}
-    assert units, done.stdout[:300]
-    return units
 
 
 def podman_words(unit: str) -> tuple[str, ...]:
@@ -40,17 +23,10 @@ def podman_words(unit: str) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("folder", BUNDLES, ids=lambda path: path.parts[-3])
-def test_the_generator_takes_every_file(folder: Path) -> None:
-    units = generated(folder)
-    for file in folder.glob("*.container"):
-        assert f"{file.stem}.service" in units
-
-
-@pytest.mark.parametrize("folder", BUNDLES, ids=lambda path: path.parts[-3])
 def test_podman_is_told_what_compose_is_told(folder: Path) -> None:
     """Image, words, variables, health and limits of each service, decoded from both files."""
     compose = yaml.safe_load((folder.parent / "compose" / "compose.yaml").read_text())
-    units = generated(folder)
+    units = quadlet_units(folder)
     for file in sorted(folder.glob("*.container")):
         name = file.stem.removeprefix("planner-")
         if name == "router":
