@@ -106,11 +106,12 @@ def _pitfalls(
 
 
 def _side_by_side(documents: tuple[Document, ...]) -> Iterable[list[Document]]:
-    """Documents that run at the same time: systemd starts all units of a folder, other files stand alone."""
+    """Documents that run at the same time: systemd and launchd start all of a folder, other files stand
+    alone."""
     groups: dict[str, list[Document]] = {}
     for document in documents:
-        by_systemd = document.kind in {"unit", "quadlet"}
-        groups.setdefault(str(Path(document.path).parent) if by_systemd else document.path, []).append(document)
+        by_folder = document.kind in {"unit", "quadlet", "launchd"}
+        groups.setdefault(str(Path(document.path).parent) if by_folder else document.path, []).append(document)
     return groups.values()
 
 

@@ -12,13 +12,14 @@ from planner.catalog.yaml_file import parse_foreign_yaml
 from planner.doctor.compose import read_compose
 from planner.doctor.kubernetes import is_manifest, read_manifests
 from planner.doctor.modelfile import read_localai, read_modelfile
+from planner.doctor.property_list import read_property_list
 from planner.doctor.records import Document, FileKind, Finding, Patient
 from planner.doctor.units import read_quadlet, read_script, read_unit
 from planner.errors import CatalogError, UsageError
 
 MOST_BYTES = 4 * 2**20
 _YAML = (".yaml", ".yml")
-_READ = "compose files, units, quadlets, manifests, launch scripts and Modelfiles are read"
+_READ = "compose files, units, quadlets, manifests, property lists, launch scripts and Modelfiles are read"
 
 
 def read_files(paths: Iterable[str | Path]) -> Iterator[Document]:
@@ -67,6 +68,8 @@ def _read(path: Path) -> Document | None:
             return read_script(shown, text)
         case "modelfile":
             return read_modelfile(shown, text)
+        case "launchd":
+            return read_property_list(shown, text)
         case _:
             return _from_yaml(path, text)
 
@@ -81,6 +84,8 @@ def _kind(path: Path) -> FileKind | None:
         return "quadlet"
     if suffix in {".sh", ".bash"}:
         return "script"
+    if suffix == ".plist":
+        return "launchd"
     if name == "Modelfile" or suffix == ".Modelfile":
         return "modelfile"
     return None

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from planner.hardware.facts import Hardware
 
 Severity = Literal["note", "warning", "error"]
-FileKind = Literal["compose", "unit", "script", "quadlet", "kubernetes", "modelfile"]
+FileKind = Literal["compose", "unit", "script", "quadlet", "kubernetes", "modelfile", "launchd"]
 HIGHEST_PORT = 65_535
 
 

@@ -12,6 +12,7 @@ _DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
 _RESTARTS = {
     "compose": frozenset({"no", "false", "always", "on-failure", "unless-stopped", "any", "none"}),
     "unit": frozenset({"no", "always", "on-success", "on-failure", "on-abnormal", "on-abort", "on-watchdog"}),
+    "launchd": frozenset({"keepalive"}),
 }
 
 

@@ -148,7 +148,7 @@ def key_of(patient: Patient) -> str | None:
 def listens_openly(patient: Patient) -> Iterator[Finding]:
     """A server outside a container that listens on every interface."""
     served = patient.served
-    if served.kind not in {"unit", "script"} and not served.host_network:
+    if served.kind not in {"unit", "script", "launchd"} and not served.host_network:
         return
     host = flag_value(served.argv, "--host") or served.environment.get("OLLAMA_HOST", "")
     if host.startswith(_EVERY_INTERFACE):

@@ -35,7 +35,7 @@ LEAST_CONTEXT_TOKENS = 4096
 DEFAULT_LOCK_BYTES = 8 * MIB
 
 _TOKENS = frozenset({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"})
-_HOSTS_OWN = frozenset({"kubernetes", "modelfile"})
+_HOSTS_OWN = frozenset({"kubernetes", "modelfile", "launchd"})
 _DECIMAL = re.compile(r"[0-9]{1,9}")
 
 
@@ -107,7 +107,7 @@ def _modelfile_contexts(path: str) -> Iterator[int]:
 def _own_port(served: Served, settings: Settings, names: Names) -> Iterator[tuple[int, str | None]]:
     """The port that a program without a network of its own listens on, unless it is written with a variable. Of the
     commands in a script nobody knows which of them run at the same time."""
-    if served.server is None or not (served.kind == "unit" or served.host_network):
+    if served.server is None or not (served.kind in {"unit", "launchd"} or served.host_network):
         return
     stated = settings.port
     if stated is None:
@@ -136,7 +136,7 @@ def _device_names(served: Served, placement: Placement | None) -> Iterator[str]:
 def _lock_limit(served: Served, hardware: Hardware | None) -> int | None:
     """As the file states it, else the kernel's default; a script has the limit of the session that starts it, and of
     Kubernetes the node decides."""
-    if served.kind == "script":
+    if served.kind in {"script", "launchd"}:
         return hardware.memory.lock_limit_bytes if hardware else None
     if served.kind == "kubernetes":
         return None

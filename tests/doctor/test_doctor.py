@@ -13,6 +13,7 @@ from planner.catalog.load import load_catalog
 from planner.doctor import diagnose, findings_of, host_findings
 from planner.doctor.compose import read_compose
 from planner.doctor.programs import PROGRAMS
+from planner.doctor.property_list import read_property_list
 from planner.doctor.records import Document, Finding, Served
 from planner.doctor.units import read_quadlet, read_script, read_unit
 from planner.errors import UsageError
@@ -67,6 +68,40 @@ def test_golden_bundles_are_healthy(catalog: Catalog, folder: str) -> None:
     golden = ROOT / "tests" / "golden" / folder
     if any(golden.rglob("*.y*ml")) or any(golden.rglob("*.service")) or any(golden.rglob("*.sh")):
         assert diagnose([golden], catalog) == ()
+
+
+AGENT = """<plist version="1.0"><dict>
+<key>Label</key><string>me.mlx</string>
+<key>ProgramArguments</key>
+<array><string>/usr/local/bin/mlx_lm.server</string><string>--host</string><string>127.0.0.1</string></array>
+<key>EnvironmentVariables</key><dict><key>HF_HUB_OFFLINE</key><string>1</string></dict>
+<key>KeepAlive</key><true/>
+</dict></plist>
+"""
+AGENT_FAULTS = {
+    "flag-unknown": ("--host", "--hosts"),
+    "flag-removed": ("--host", "--max-kv-size"),
+    "secret-inline": ("HF_HUB_OFFLINE</key><string>1", "HF_TOKEN</key><string>hf_abc"),
+    "port-open": ("127.0.0.1", "0.0.0.0"),
+    "restart-missing": ("<key>KeepAlive</key><true/>", ""),
+    "plist-broken": ("</dict></plist>", ""),
+}
+
+
+@pytest.mark.parametrize("rule", AGENT_FAULTS)
+def test_a_property_list_of_launchd_is_read(catalog: Catalog, rule: str) -> None:
+    old, new = AGENT_FAULTS[rule]
+    assert old in AGENT
+    assert findings_of([read_property_list("a.plist", AGENT)], catalog) == ()
+    broken = read_property_list("a.plist", AGENT.replace(old, new))
+    assert rule in {finding.rule_id for finding in findings_of([broken], catalog)}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "<plist><string>x</string></plist>", "<plist><dict/></plist>", "\x00", "bplist00"]
+)
+def test_any_other_property_list_holds_no_program(text: str) -> None:
+    assert read_property_list("a.plist", text).served == ()
 
 
 GOOD = """
