@@ -45,7 +45,8 @@ def render(plan: Plan, catalog: Catalog, target: str, options: RenderOptions = R
     what was planned; UsageError for an unknown target.
     """
     _check_target(target)
-    return lay_out(plan, plan_units(plan, catalog), target, options, catalog.digests)
+    units = plan_units(plan, catalog, options.server_versions)
+    return lay_out(plan, units, target, options, catalog.digests)
 
 
 def lay_out(

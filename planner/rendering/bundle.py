@@ -28,7 +28,8 @@ class RenderOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     file by file. `role`: only the services of this role. `bind`: the address that is published. `numa_style`: in
     units, numactl in ExecStart or the directives of systemd. `program_dir`: where servers are installed.
     `require_digests`: refuse an image that is not pinned by digest. `observability`: Prometheus' files and a dashboard
-    too, in compose the containers for them. `exports`: configurations of other routers, by name."""
+    too, in compose the containers for them. `exports`: configurations of other routers, by name. `server_versions`:
+    versions that are installed, by server, where they are not those of the catalog."""
 
     models_dir: str | None = None
     templates: Path | str | None = None
@@ -39,6 +40,7 @@ class RenderOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     require_digests: bool = False
     observability: bool = False
     exports: tuple[str, ...] = ()
+    server_versions: dict[str, str] = {}
 
 
 class Bundle(Mapping[str, str]):

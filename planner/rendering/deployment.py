@@ -12,8 +12,10 @@ from planner.catalog.records import Image, Model, Quant, ServerFacts
 from planner.errors import RenderError
 from planner.planning.plan import Plan, Router
 from planner.rendering.bundle import RenderOptions
+from planner.servers.oracle import check_launch
 from planner.servers.records import Launch, Service
 from planner.servers.requests import deterministic_fields, forgotten_fields
+from planner.servers.versions import at_version, unchecked
 
 # Service names become file, unit, network and container names: the narrowest of their rules (RFC 1123 labels).
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
@@ -135,17 +137,23 @@ def cpu_list(cpus: tuple[int, ...]) -> str:
     return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges)
 
 
-def plan_units(plan: Plan, catalog: Catalog) -> tuple[Unit, ...]:
-    """Ask each planned server how it starts. Raises RenderError for a server that this version does not know."""
+def plan_units(plan: Plan, catalog: Catalog, versions: Mapping[str, str] | None = None) -> tuple[Unit, ...]:
+    """Ask each planned server how it starts, at the catalog's version or one of `versions`. Raises RenderError for a
+    server that this planner does not know, and for a flag, variable or key that the server's version does not."""
     from planner.servers import SERVERS
 
     units = []
     for service in plan.services:
         if service.server not in SERVERS:
             raise RenderError(f"the plan names the server {service.server!r}, unknown here", hint="plan again")
-        facts = catalog.server(service.server)
+        known = catalog.server(service.server)
+        facts = at_version(known, versions or {})
         model, quant = catalog.model(service.model), _quant(catalog, service, facts)
         launch = SERVERS[service.server].launch(service, model, quant, plan.hardware, facts)
+        check_launch(launch, facts)
+        warning = unchecked(known, facts)
+        if warning is not None:
+            launch = msgspec.structs.replace(launch, notes=(*launch.notes, warning))
         profiles = _profiles(service, model, code=plan.workload.id == "code")
         units.append(Unit(service=service, launch=launch, image=_image(facts, launch), profiles=profiles))
     return tuple(units)

@@ -28,6 +28,8 @@ def render_command(target: str, options: RenderOptions) -> str:
         words += ["--models-dir", options.models_dir]
     if options.numa_style != "numactl":
         words += ["--numa-style", options.numa_style]
+    for server, version in sorted(options.server_versions.items()):
+        words += ["--server-version", f"{server}={version}"]
     if options.require_digests:
         words += ["--require-digests"]
     if options.observability:

@@ -40,6 +40,10 @@ def render(
     export: Annotated[
         list[str] | None, typer.Option(help="Also a configuration of haproxy, litellm or llama-swap. Repeatable.")
     ] = None,
+    server_version: Annotated[
+        list[str] | None,
+        typer.Option(help="Installed version, unlike the catalog's; repeatable.", metavar="[SERVER=]VERSION"),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the whole bundle as JSON.")] = False,
 ) -> int:
     """Write the files that start the plan."""
@@ -58,6 +62,7 @@ def render(
         "require_digests": require_digests,
         "observability": observability,
         "exports": tuple(dict.fromkeys(export or ())),
+        "server_versions": versions_of(catalog, chosen, server_version),
     }
     bundle = lay_out(chosen, target, catalog=catalog, role=role, **options)
     if check or diff:
@@ -66,6 +71,18 @@ def render(
     if out is not None:
         return write(bundle, out, as_json=json)
     return show(bundle, as_json=json)
+
+
+def versions_of(catalog: "Catalog", plan: "Plan", texts: list[str] | None) -> dict[str, str]:
+    """The versions asked for, by server; says of each that nobody has checked it."""
+    from planner.servers.versions import at_version, parse_versions, unchecked
+
+    versions = parse_versions(tuple(texts or ()), tuple(service.server for service in plan.services))
+    for facts in map(catalog.server, versions):
+        warning = unchecked(facts, at_version(facts, versions))
+        if warning is not None:
+            say(f"warning: {warning}")
+    return versions
 
 
 def choose_plan(catalog: "Catalog", path: Path | None, machine: MachineOptions, planning: PlanningOptions) -> "Plan":
