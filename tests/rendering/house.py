@@ -194,3 +194,35 @@ def samples(house: House) -> dict[str, float]:
 
 def sample(house: House, name: str, **labels: str) -> float:
     return samples(house)[f"{name}{{{','.join(f'{key}={value}' for key, value in sorted(labels.items()))}}}"]
+
+
+class Forgetful:
+    """A server that answers one request of a connection, keeps it open, and closes it when the next one comes."""
+
+    def __init__(self) -> None:
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+        self.asked = 0
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self) -> None:
+        while True:
+            try:
+                connection, _ = self.socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.one, args=(connection,), daemon=True).start()
+
+    def one(self, connection: socket.socket) -> None:
+        with connection:
+            if not connection.recv(65536):
+                return
+            self.asked += 1
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}")
+            connection.recv(65536)
+
+    def close(self) -> None:
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+        self.thread.join(10)

@@ -13,7 +13,7 @@ import pytest
 
 from planner.rendering import lay_out
 from tests.rendering import plans
-from tests.rendering.house import KEY, PIECE, House, held, put_router, router_module, until
+from tests.rendering.house import KEY, PIECE, Forgetful, House, held, put_router, router_module, until
 
 
 def test_a_request_goes_to_the_backend_of_its_priority(house: House) -> None:
@@ -31,6 +31,16 @@ def test_the_priority_field_is_taken_out_and_becomes_an_integer_only_where_it_is
     house.chat(priority="batch")
     assert house.interactive.asked == [{"model": "qwen3-14b", "messages": [], "temperature": 0.3, "priority": 0}]
     assert house.batch.asked == [{"model": "qwen3-14b", "messages": []}]
+
+
+def test_a_kept_connection_that_its_server_has_given_up_is_no_dead_server(build: Callable[..., House]) -> None:
+    server = Forgetful()
+    house = build(interactive={"url": server.url})
+    answers = [house.chat() for _ in range(4)]
+    assert {(answer.status_code, answer.headers["x-planner-backend"]) for answer in answers} == {(200, "interactive")}
+    assert server.asked == len(answers)
+    server.close()
+    assert house.chat().headers["x-planner-backend"] == "batch"
 
 
 def test_any_other_priority_is_400(house: House) -> None:
