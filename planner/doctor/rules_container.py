@@ -9,9 +9,11 @@ from planner.doctor.records import HIGHEST_PORT, Finding, Patient
 from planner.doctor.rules_server import key_of
 
 _DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
+_OF_SYSTEMD = frozenset({"no", "always", "on-success", "on-failure", "on-abnormal", "on-abort", "on-watchdog"})
 _RESTARTS = {
     "compose": frozenset({"no", "false", "always", "on-failure", "unless-stopped", "any", "none"}),
-    "unit": frozenset({"no", "always", "on-success", "on-failure", "on-abnormal", "on-abort", "on-watchdog"}),
+    "unit": _OF_SYSTEMD,
+    "quadlet": _OF_SYSTEMD,
     "launchd": frozenset({"keepalive"}),
 }
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 from planner.doctor.programs import flag_value, is_numa_bound, own_words, split_assignments
 from planner.doctor.records import Document, Finding, Port, Served
+from planner.doctor.unit_values import Settings, container_values, policy_without_nodes
 from planner.doctor.values import UNLIMITED_BYTES, limit_bytes, lock_limit_bytes, shell_split
 
-Settings = list[tuple[str, str, str]]
 # Words in front of a program that do not start it.
 _MENTIONS = frozenset({"export", "command", "which", "type", "echo", "printf", "fail", "[", "[[", "if", "test"})
 _CONTINUED = re.compile(r"\\\n\s*")
@@ -89,7 +89,12 @@ def read_unit(path: str, text: str) -> Document:
                 needed_files=tuple(f for f in _values(settings, "EnvironmentFile") if not f.startswith("-")),
             ),
         )
-    findings = (*broken, *_wanted_by(path, settings), *_numa_specifiers(path, settings))
+    findings = (
+        *broken,
+        *_wanted_by(path, settings),
+        *_numa_specifiers(path, settings),
+        *policy_without_nodes(path, settings),
+    )
     return Document(path=path, kind="unit", served=served, findings=findings)
 
 
@@ -160,7 +165,12 @@ def read_quadlet(path: str, text: str) -> Document:
         host_network=_last(settings, "Network") == "host",
         is_job=_last(settings, "Type") == "oneshot",
     )  # fmt: skip
-    return Document(path=path, kind="quadlet", served=(served,), findings=(*broken, *_wanted_by(path, settings)))
+    return Document(
+        path=path,
+        kind="quadlet",
+        served=(served,),
+        findings=(*broken, *_wanted_by(path, settings), *container_values(path, settings)),
+    )
 
 
 def _health(command: str) -> tuple[str, ...]:

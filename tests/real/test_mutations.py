@@ -13,13 +13,14 @@ import pytest
 from planner.catalog.catalog import Catalog
 from planner.catalog.load import load_catalog
 from planner.doctor import diagnose
-from tests.real.judges import compose_objections, manifest_objections, stage, verifier_objections
+from tests.real.judges import compose_objections, manifest_objections, quadlet_objections, stage, verifier_objections
 
 pytestmark = pytest.mark.tools
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 COMPOSE = EXAMPLES / "2x-rtx-3090" / "bundle" / "compose"
 SYSTEMD = EXAMPLES / "2x-rtx-3090" / "bundle" / "systemd"
+QUADLET = EXAMPLES / "2x-rtx-3090" / "bundle" / "quadlet"
 MANIFEST = EXAMPLES / "2x-rtx-3090" / "bundle" / "kubernetes" / "interactive.yaml"
 PORT = 'host_ip: "127.0.0.1"'
 HEALTH = '    healthcheck:\n      test:\n        - "CMD"\n        - "python3"\n'
@@ -55,6 +56,11 @@ COMPOSE_FAULTS = {
     "an undefined secret": ('    secrets:\n      - "api_key"\n', '    secrets:\n      - "api_kye"\n'),
     "a wrong type": ('      retries: 4\n', '      retries: "often"\n'),
     "slots that share a small context": ('"61440"', '"10240"'),
+    "a secret file that is missing": ('file: "./secrets/api_key"', 'file: "./keys/api_key"'),
+    "GPUs by count and by id": ("              count: 2\n",
+                                '              count: 2\n              device_ids: ["0"]\n'),
+    "waiting for health that nobody checks": (HEALTH, HEALTH.replace("test:", "disable: true\n      test:")),
+    "waiting for each other": ('    init: true\n', '    init: true\n    depends_on:\n      - "router"\n'),
 }  # fmt: skip
 UNIT_FAULTS = {
     "a misspelt flag": ("--parallel 10", "--paralell 10"),
@@ -73,8 +79,42 @@ UNIT_FAULTS = {
     "a relative program": ("ExecStart=/usr/local/bin/llama-server", "ExecStart=./bin/llama-server"),
     "an environment file that is missing": ("Type=exec\n", "Type=exec\nEnvironmentFile=planner.env\n"),
     "a specifier in a NUMA mask": ("Type=exec\n", "Type=exec\nNUMAPolicy=bind\nNUMAMask=%i\n"),
+    "a specifier in a CPU list": ("Type=exec\n", "Type=exec\nCPUAffinity=%i\n"),
+    "a NUMA policy without nodes": ("Type=exec\n", "Type=exec\nNUMAPolicy=bind\n"),
+    "a NUMA mask that is none": ("Type=exec\n", "Type=exec\nNUMAPolicy=bind\nNUMAMask=zero\n"),
+    "a system call group that does not exist": ("@system-service", "@system-sevice"),
+    "a size in no unit": ("MemorySwapMax=0", "MemorySwapMax=zero"),
     "a key in the environment": ("Type=exec\n", "Type=exec\nEnvironment=HF_TOKEN=hf_abc\n"),
     "an unknown type": ("Type=exec", "Type=execute"),
+}
+
+
+QUADLET_FAULTS = {
+    "a tag that moves": ("llama.cpp:server-b11434", "llama.cpp:latest"),
+    "a malformed digest": ("llama.cpp:server-b11434", "llama.cpp@sha256:0123"),
+    "no image": ("Image=ghcr.io/ggml-org/llama.cpp:server-b11434\n", ""),
+    "a misspelt flag": ("--parallel 10", "--paralell 10"),
+    "a removed flag": ("--load-mode mmap", "--mlock"),
+    "a key in the command": ("--api-key-file /run/secrets/api_key", "--api-key abc"),
+    "a key in the environment": ("PidsLimit=4096\n", "PidsLimit=4096\nEnvironment=HF_TOKEN=hf_abc\n"),
+    "open on every interface": ("PidsLimit=4096\n", "PidsLimit=4096\nPublishPort=8080:8080\n"),
+    "a port that does not exist": ("PidsLimit=4096\n", "PidsLimit=4096\nPublishPort=127.0.0.1:80800:8080\n"),
+    "a health program that the image lacks": ('["curl"', '["wget"'),
+    "no health check": ("HealthCmd=", "#HealthCmd="),
+    "readiness that podman does not know": ("Notify=healthy", "Notify=ready"),
+    "a switch that is neither on nor off": ("ReadOnly=true", "ReadOnly=treu"),
+    "a limit that is none": ("PidsLimit=4096\n", "PidsLimit=4096\nUlimit=memlock=unbounded\n"),
+    "no memory limit": ("PodmanArgs=--memory=36238786560b\n", ""),
+    "a network that is not there": ("Network=planner.network", "Network=planer.network"),
+    "a volume that is not there": ("Tmpfs=/tmp\n", "Tmpfs=/tmp\nVolume=cash.volume:/cache\n"),
+    "an unknown key": ("RunInit=true", "RunInitially=true"),
+    "an unknown section": ("[Container]", "[Contaner]"),
+    "a key of the wrong section": ("Restart=on-failure\n", "Restart=on-failure\nUser=nobody\n"),
+    "a misspelt restart policy": ("Restart=on-failure", "Restart=on-failur"),
+    "no restart policy": ("Restart=on-failure\n", ""),
+    "an unknown target": ("WantedBy=multi-user.target", "WantedBy=mutli-user.target"),
+    "privileged": ("PodmanArgs=", "PodmanArgs=--privileged "),
+    "the host's network": ("Network=planner.network", "Network=host"),
 }
 
 
@@ -137,7 +177,8 @@ def test_the_bundles_are_sound_before_they_are_broken(catalog: Catalog, tmp_path
     assert compose_objections(shutil.copytree(COMPOSE, tmp_path / "compose"), "--profile", "*") == ""
     assert verifier_objections(stage(SYSTEMD, tmp_path / "root", PROGRAMS), "planner-batch.service") == ""
     assert manifest_objections(MANIFEST) == ""
-    assert diagnose([COMPOSE, SYSTEMD, MANIFEST], catalog) == ()
+    assert quadlet_objections(QUADLET) == ""
+    assert diagnose([COMPOSE, SYSTEMD, QUADLET, MANIFEST], catalog) == ()
 
 
 @pytest.mark.parametrize("fault", COMPOSE_FAULTS)
@@ -160,6 +201,16 @@ def test_a_broken_unit_is_caught(catalog: Catalog, tmp_path: Path, fault: str) -
     broken.write_text(text.replace(old, new, 1))
     root = stage(broken.parent, tmp_path / "root", PROGRAMS)
     assert diagnose([broken], catalog) or verifier_objections(root, broken.name)
+
+
+@pytest.mark.parametrize("fault", QUADLET_FAULTS)
+def test_a_broken_quadlet_is_caught(catalog: Catalog, tmp_path: Path, fault: str) -> None:
+    bundle = shutil.copytree(QUADLET, tmp_path / "quadlet")
+    old, new = QUADLET_FAULTS[fault]
+    text = (bundle / "planner-batch.container").read_text()
+    assert old in text
+    (bundle / "planner-batch.container").write_text(text.replace(old, new, 1))
+    assert diagnose([bundle], catalog) or quadlet_objections(bundle)
 
 
 @pytest.mark.parametrize("fault", MANIFEST_FAULTS)
