@@ -4,6 +4,7 @@ A parameter whose annotation is a record becomes one option per field of that re
 the machine, the workload and the constraints are declared once and read by every command that takes them.
 """
 
+import errno
 import functools
 import inspect
 import os
@@ -21,6 +22,8 @@ from planner.errors import PlannerError, UsageError
 Groups = dict[str, type[msgspec.Struct]]
 BUG_EXIT_CODE = 3
 INTERRUPT_EXIT_CODE = 130
+# What a full disk behind stdout says: no space, over quota, larger than allowed, a device that fails.
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 def command(function: Callable[..., int | None]) -> Callable[..., None]:
@@ -70,7 +73,7 @@ def _gather(values: dict[str, object], groups: Groups) -> dict[str, object]:
 def _guarded(function: Callable[..., int | None], arguments: dict[str, object]) -> int:
     """Call, and turn what it raises into one message and one code."""
     try:
-        return function(**arguments) or 0
+        return _call(function, arguments)
     except PlannerError as error:
         _say(f"error: {error.message}")
         if error.hint:
@@ -81,14 +84,35 @@ def _guarded(function: Callable[..., int | None], arguments: dict[str, object]) 
         return INTERRUPT_EXIT_CODE
     except BrokenPipeError:
         # The reader of our output went away (`planner … | head`): nothing to report, nothing to flush.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
     except (typer.Exit, typer.Abort):
         raise
+    except OSError as error:
+        if error.errno not in _NO_ROOM or error.filename is not None:
+            return _bug(error)
+        _drop_output()
+        _say(f"error: cannot write the output: {error.strerror}")
+        return PlannerError.exit_code
     except Exception as error:  # noqa: BLE001 - the one place where a bug becomes exit code 3
-        _say(f"bug: {type(error).__name__}: {error}")
-        _say(f"  the full trace is in {_write_log()}; please report it")
-        return BUG_EXIT_CODE
+        return _bug(error)
+
+
+def _call(function: Callable[..., int | None], arguments: dict[str, object]) -> int:
+    code = function(**arguments) or 0
+    sys.stdout.flush()  # here, where what goes wrong is told
+    return code
+
+
+def _bug(error: Exception) -> int:
+    _say(f"bug: {type(error).__name__}: {error}")
+    _say(f"  the full trace is in {_write_log()}; please report it")
+    return BUG_EXIT_CODE
+
+
+def _drop_output() -> None:
+    """What is still buffered goes nowhere: Python would try to write it once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(text: str) -> None:

@@ -40,20 +40,29 @@ def say(text: str) -> None:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write through a temporary file and rename. Raises PlannerError naming the place."""
+    """Write through a temporary file and rename; into a pipe or a device directly. Raises PlannerError naming the
+    place."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)
+            return
+        target = path.resolve()  # behind a link lies the file that is meant
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _replace(target, data)
     except OSError as error:
         raise PlannerError(
             f"cannot write {path}: {error.strerror}", hint="name a place that is writable and has room"
         ) from error
+
+
+def _replace(target: Path, data: bytes) -> None:
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        temporary.chmod(0o644)
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
