@@ -39,11 +39,13 @@ FETCHES_AT_START = ("localai",)
 
 
 class Unit(msgspec.Struct, frozen=True, kw_only=True):
-    """One service with the way it starts and what is known of its image. `profiles`: sampler settings as fields of a
-    request, by the intent of who asks; `planned` are those that the server does not keep by itself."""
+    """One service with the way it starts and what is known of its image. `version`: the server's, whose words the
+    launch speaks. `profiles`: sampler settings as fields of a request, by the intent of who asks; `planned` are those
+    that the server does not keep by itself."""
 
     service: Service
     launch: Launch
+    version: str = ""
     image: Image | None = None
     profiles: dict[str, dict[str, object]] = {}
 
@@ -155,7 +157,8 @@ def plan_units(plan: Plan, catalog: Catalog, versions: Mapping[str, str] | None 
         if warning is not None:
             launch = msgspec.structs.replace(launch, notes=(*launch.notes, warning))
         profiles = _profiles(service, model, code=plan.workload.id == "code")
-        units.append(Unit(service=service, launch=launch, image=_image(facts, launch), profiles=profiles))
+        image = _image(facts, launch)
+        units.append(Unit(service=service, launch=launch, version=facts.version, image=image, profiles=profiles))
     return tuple(units)
 
 

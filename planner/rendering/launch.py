@@ -22,8 +22,8 @@ FOLDERS = Folders(
 _KNOWN = {"models": "\x02m", "here": "\x02h", "key_file": "\x02k", "cache": "\x02c", "node": "\x02n", "port": "\x02p"}
 _INSTALL = {
     "llama-server": "llama.cpp: its releases, a package manager, or a build",
-    "vllm": "vLLM: pip install vllm in a virtual environment, on PATH",
-    "mlx-lm": "MLX-LM: pip install mlx-lm in a virtual environment, on PATH",
+    "vllm": "vLLM: pip install vllm{} in a virtual environment, on PATH",
+    "mlx-lm": "MLX-LM: pip install mlx-lm{} in a virtual environment, on PATH",
     "ollama": "Ollama: its installer",
     "localai": "LocalAI: its releases",
 }
@@ -59,9 +59,14 @@ def _programs(deployment: Deployment, unit: Unit) -> list[dict[str, str]]:
         names.append(command(deployment, unit)[1 + len(numactl(unit, deployment.instances(unit)[0]))].text)
     found = []
     for name in names:
-        what = "numactl: a package of that name" if name == "numactl" else _INSTALL.get(unit.service.server, name)
+        what = "numactl: a package of that name" if name == "numactl" else _install(unit)
         found.append({"name": name, "message": f"{name} is not installed. {what}"})
     return found
+
+
+def _install(unit: Unit) -> str:
+    pin = f"=={unit.version}" if unit.version else ""
+    return _INSTALL.get(unit.service.server, unit.service.server).format(pin)
 
 
 def script_name(unit: Unit) -> str:

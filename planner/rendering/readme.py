@@ -144,6 +144,17 @@ def _unpinned(deployment: Deployment, target: str, files: Mapping[str, str]) -> 
     return sorted(image for image in images if "@" not in image)
 
 
+def _package(unit: Unit) -> str:
+    """What pip installs: the very version whose flags are rendered."""
+    return unit.service.server + (f"=={unit.version}" if unit.version else "")
+
+
+def _versions(deployment: Deployment) -> list[str]:
+    """Which servers the files were written for: outside a container somebody installs them by hand."""
+    known = {u.service.server: u.version for u in deployment.units if u.version}
+    return [f"flags and variables are those of {server} {version}" for server, version in known.items()]
+
+
 def _needs_key(deployment: Deployment) -> bool:
     return deployment.router is not None or any(u.launch.has_key for u in deployment.units)
 
@@ -157,6 +168,8 @@ def readme_text(
     notes = [f"{u.name}: {note}" for u in deployment.units for note in u.launch.notes]
     sources = {u.name: u.launch.download.note for u in deployment.units}
     notes += [f"{name}: {note}" for name, note in sources.items() if note]
+    if target not in _CONTAINERS:
+        notes += _versions(deployment)
     if target == "kubernetes":
         notes += kubernetes_readme.limits(deployment)
     values = {
@@ -192,6 +205,6 @@ def readme_text(
         "warnings": deployment.plan.warnings,
         "render_command": render_command(target, deployment.options),
         "shared_memory": any(u.launch.shm_bytes for u in deployment.units),
-        "python_servers": [u.service.server for u in deployment.units if u.service.server in systemd.PYTHON_SERVERS],
+        "python_servers": [_package(u) for u in deployment.units if u.service.server in systemd.PYTHON_SERVERS],
     }
     return templates.fill("readme/README.md.j2", values)

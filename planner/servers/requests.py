@@ -23,10 +23,12 @@ _NAMES: dict[str, dict[str, str]] = {
     "ollama": {field: field for field in ("temperature", "top_p", "presence_penalty", "seed")},
 }
 # What a server does not keep between requests: Ollama's OpenAI API puts temperature 1 and top-p 1 where a request is
-# silent, whatever its Modelfile says (openai/openai.go); mlx_lm.server has no options for these (mlx_lm/server.py).
+# silent, whatever its Modelfile says (openai/openai.go); mlx_lm.server has no options for these (mlx_lm/server.py);
+# vLLM reads five settings of a generation config (get_diff_sampling_param in vllm/config/model.py), not this one.
 _FORGETS: dict[str, tuple[str, ...]] = {
     "ollama": ("temperature", "top_p"),
     "mlx-lm": ("repetition_penalty", "presence_penalty", "seed"),
+    "vllm": ("presence_penalty",),
 }
 
 

@@ -249,6 +249,8 @@ def _chat_words(sampling: Sampling, model: Model) -> tuple[Argument, ...]:
     }
     stated = {name: value for name, value in settings.items() if value is not None}
     return (
+        # Requests of the router carry a class; those that name none all have the same.
+        *words("--scheduling-policy", "priority"),
         *(words("--enable-auto-tool-choice", "--tool-call-parser", parsers.tools) if parsers.tools else ()),
         *option("--reasoning-parser", parsers.reasoning),
         *option("--override-generation-config", json_word(stated) if stated else None),
@@ -280,6 +282,9 @@ def _environment(service: Service, hardware: Hardware) -> dict[str, str]:
 
 def _notes(service: Service, model: Model, quant: Quant) -> tuple[str, ...]:
     notes = ["the key guards /v1 only: publish nothing but the router"]
+    penalty = service.sampling.presence_penalty
+    if penalty is not None:
+        notes.append(f"the vendor's presence_penalty of {penalty:g} is a field of each request here, not of the server")
     if service.sampling.seed is not None and service.parallel > 1:
         notes.append(
             "the same prompt may still differ by who else is in the batch: VLLM_BATCH_INVARIANT=1 where supported"

@@ -234,7 +234,8 @@ def test_vllm_words() -> None:
             "--port", "8080", "--max-model-len", "8192", "--max-num-seqs", "4", "--max-num-batched-tokens", "2048",
             # 11 of 24 GiB are 45.8 %; 2 GiB and 2 % in whole MiB are 2089 MiB.
             "--gpu-memory-utilization", "0.46", "--kv-cache-memory-bytes", str(2089 * 1024**2),
-            "--kv-cache-dtype", "fp8", "--enable-auto-tool-choice", "--tool-call-parser", "hermes",
+            "--kv-cache-dtype", "fp8", "--scheduling-policy", "priority", "--enable-auto-tool-choice",
+            "--tool-call-parser", "hermes",
             "--reasoning-parser", "qwen3",
             "--override-generation-config", '{"min_p": 0.0, "temperature": 0.0, "top_k": 1, "top_p": 1.0}',
             "--default-chat-template-kwargs", '{"enable_thinking": false}', "--seed", "42",

@@ -50,4 +50,5 @@ def test_what_a_server_forgets_is_said_with_each_request() -> None:
     planned = Sampling(temperature=0.6, top_p=0.95, top_k=20, min_p=0.0, presence_penalty=1.5, seed=42)
     assert forgotten_fields("ollama", planned) == {"temperature": 0.6, "top_p": 0.95}
     assert forgotten_fields("mlx-lm", planned) == {"presence_penalty": 1.5, "seed": 42}
-    assert forgotten_fields("vllm", planned) == forgotten_fields("llama-server", planned) == {}
+    assert forgotten_fields("vllm", planned) == {"presence_penalty": 1.5}
+    assert forgotten_fields("llama-server", planned) == forgotten_fields("localai", planned) == {}

@@ -129,10 +129,11 @@ def write(bundle: "Bundle", folder: Path, *, as_json: bool) -> int:
     from planner.rendering.write import write_bundle
 
     result = write_bundle(bundle, folder)
+    readme = next(path for path in sorted(bundle) if path.endswith("README.md"))
     counts = {"changed": len(result.changed), "unchanged": len(result.unchanged), "removed": len(result.removed)}
     if as_json:
         print_json({"out": folder.name, **counts, "files": sorted(bundle)})
-    say(", ".join(f"{count} {word}" for word, count in counts.items()) + f"; next: read {folder / 'README.md'}")
+    say(", ".join(f"{count} {word}" for word, count in counts.items()) + f"; next: read {folder / readme}")
     return 0
 
 

@@ -28,10 +28,16 @@ class Slots:
             return not busy and self.running.total() < max(1, self.total - 1)
         return self.running.total() < self.total
 
+    def take_now(self, priority: str) -> bool:
+        """Take a place that is free and that nobody waits for."""
+        if not self.free(priority) or self.lanes[priority]:
+            return False
+        self.running[priority] += 1
+        return True
+
     async def take(self, priority: str, wait_s: float) -> bool:
         """Take a place; False when the queue is full or the wait too long."""
-        if self.free(priority) and not self.lanes[priority]:
-            self.running[priority] += 1
+        if self.take_now(priority):
             return True
         if self.waiting >= self.queue or wait_s <= 0:
             return False

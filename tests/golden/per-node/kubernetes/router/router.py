@@ -146,6 +146,7 @@ class Router:
         self.config = config
         self.keys = KeyFile(key_path(config["key_file"], folder))
         self.backends = [Backend(entry, folder) for entry in config["backends"]]
+        self.urls = {(b.name, path): httpx.URL(b.url + path) for b in self.backends for path in PATHS}
         self.metrics = Metrics(self.backends)
         # A generation may be silent for minutes while its prompt is processed: httpx's default of 5 s would cut it.
         timeout = httpx.Timeout(connect=config["connect_s"], read=config["read_s"], write=60, pool=None)
@@ -209,6 +210,8 @@ class Router:
             if taken:
                 backend.slots.release(priority)
 
+        if backend.slots.take_now(priority):
+            return True
         return await unless_gone(backend.slots.take(priority, wait_s), request.receive, undo)
 
     async def ask(self, request: Request, body: dict[str, Any], priority: str, backend: Backend) -> Relay:
@@ -225,12 +228,13 @@ class Router:
         headers = [(k, v) for k, v in request.headers.items() if k.lower() not in NOT_FORWARDED]
         if backend.key:
             headers.append(("authorization", "Bearer " + backend.key.read()[0].decode()))
-        built = self.client.build_request("POST", backend.url + path, headers=headers, content=json.dumps(sent))
+        url = self.urls[backend.name, path]
+        built = self.client.build_request("POST", url, headers=headers, content=json.dumps(sent))
         return await unless_gone(self.begun(built, backend, priority), request.receive, lambda r: r.upstream.aclose())
 
     async def begun(self, built: httpx.Request, backend: Backend, priority: str) -> Relay:
         """The answer to a request, from its first byte on."""
-        upstream = await self.client.send(built, stream=True)
+        upstream = await self.sent(built)
         relay = Relay(upstream, backend, priority, self.metrics.failures)
         try:
             await relay.begin()
@@ -238,6 +242,22 @@ class Router:
             await relay.upstream.aclose()
             raise
         return relay
+
+    async def sent(self, built: httpx.Request) -> httpx.Response:
+        """The answer to a request. A server may end a kept connection in the very moment in which the next request
+        takes it (llama-server does after every stream): that request goes out again, over a new one at the latest."""
+        while True:
+            steps = set[str]()
+
+            async def note(step: str, _: object, steps: set[str] = steps) -> None:
+                steps.add(step)
+
+            built.extensions["trace"] = note
+            try:
+                return await self.client.send(built, stream=True)
+            except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+                if "connection.connect_tcp.complete" in steps:
+                    raise
 
     async def states(self) -> dict[str, bool]:
         """Which backends answer their health checks now."""
