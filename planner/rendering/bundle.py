@@ -29,7 +29,8 @@ class RenderOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     units, numactl in ExecStart or the directives of systemd. `program_dir`: where servers are installed.
     `require_digests`: refuse an image that is not pinned by digest. `observability`: Prometheus' files and a dashboard
     too, in compose the containers for them. `exports`: configurations of other routers, by name. `server_versions`:
-    versions that are installed, by server, where they are not those of the catalog."""
+    versions that are installed, by server, where they are not those of the catalog. `wired_limit_bytes`: a daemon too
+    that lets the GPU of a Mac hold so much."""
 
     models_dir: str | None = None
     templates: Path | str | None = None
@@ -41,6 +42,7 @@ class RenderOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     observability: bool = False
     exports: tuple[str, ...] = ()
     server_versions: dict[str, str] = {}
+    wired_limit_bytes: int | None = None
 
 
 class Bundle(Mapping[str, str]):

@@ -203,6 +203,8 @@ def deploy(
         raise RenderError("two services of the plan have the same name")
     router = _router(plan, chosen, names)
     deployment = Deployment(plan=plan, units=chosen, router=router, options=options, digests=digests or {})
+    if options.wired_limit_bytes is not None and not deployment.apple:
+        raise RenderError("only a Mac has a wired limit", hint="leave --wired-limit out")
     _check_ports(deployment)
     _check_exposure(deployment)
     return deployment

@@ -10,6 +10,7 @@ from planner.hardware.facts import FORMAT_VERSION
 from planner.planning.files import plan_json
 from planner.planning.plan import Plan
 from planner.rendering.bundle import FILE_MODE, SCRIPT_MODE, RenderOptions
+from planner.units import MIB
 
 DIGEST_LENGTH = 12
 
@@ -30,6 +31,8 @@ def render_command(target: str, options: RenderOptions) -> str:
         words += ["--numa-style", options.numa_style]
     for server, version in sorted(options.server_versions.items()):
         words += ["--server-version", f"{server}={version}"]
+    if options.wired_limit_bytes is not None:
+        words += ["--wired-limit", f"{options.wired_limit_bytes // MIB}MiB"]
     if options.require_digests:
         words += ["--require-digests"]
     if options.observability:

@@ -18,6 +18,7 @@ from planner.rendering.quoting import shell_word
 from planner.rendering.router import router_config, router_files
 from planner.rendering.systemd import deployment_bind
 from planner.rendering.templates import TemplateSet
+from planner.rendering.wired_limit import wired_limit_file
 from planner.rendering.words import key_wrapper, must_equal, resolved
 
 ROOT = "/Users/Shared/planner"
@@ -134,6 +135,7 @@ def render_launchd(deployment: Deployment, templates: TemplateSet, header: tuple
         agents.append(_router_agent(deployment))
         files |= router_files(templates, header)
         files["config/router.json"] = router_config(deployment, f"{ROOT}/secrets/api_key", "launchd")
+    files |= wired_limit_file(deployment, templates, header)
     files |= {f"{shown.label}.plist": _plist(shown, templates, header) for shown in agents}
     scripts = frozenset(path for path in files if path.endswith(".sh"))
     return Bundle("launchd", f"{agents[0].label}.plist", files, scripts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from planner.rendering import compose_observability, kubernetes_readme, launchd, systemd
+from planner.rendering import compose_observability, kubernetes_readme, launchd, systemd, wired_limit
 from planner.rendering.deployment import Deployment, Instance, Unit, reachable
 from planner.rendering.downloads import Download, downloads, local_files
 from planner.rendering.header import render_command
@@ -195,6 +195,7 @@ def readme_text(
         "numa": _numa(deployment),
         "starts": _starts(deployment, target),
         "files": sorted(files),
+        "wired_limit": wired_limit.PATH if wired_limit.PATH in files else None,
         "unpinned": _unpinned(deployment, target, files) if target in _CONTAINERS else (),
         "observability": deployment.options.observability,
         "silent": silent_servers(deployment),

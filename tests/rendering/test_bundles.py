@@ -366,6 +366,26 @@ def test_numa_directives_replace_numactl() -> None:
         rendered("cpu-numa", "systemd", numa_style="magic")
 
 
+def test_a_daemon_sets_the_wired_limit_where_it_is_asked_for() -> None:
+    assert not any(path.startswith("daemon/") for path in rendered("mac", "launchd"))
+    bundle = rendered("mac", "launchd", wired_limit_bytes=48 * 1024**3)
+    daemon = plistlib.loads(bundle["daemon/com.planner.wired-limit.plist"].encode())
+    assert daemon["ProgramArguments"] == ["/usr/sbin/sysctl", "iogpu.wired_limit_mb=49152"]
+    assert (daemon["RunAtLoad"], daemon["LaunchOnlyOnce"]) == (True, True)
+    assert "--wired-limit 49152MiB" in bundle["README.md"]
+    assert "/Library/LaunchDaemons/com.planner.wired-limit.plist" in bundle["README.md"]
+
+
+@pytest.mark.parametrize(
+    ("case", "limit_gib", "message"),
+    [("mac", 60, "leaves too little of 64.0 GiB"), ("mac", 0, "leaves too little"), ("cpu-numa", 8, "only a Mac")],
+)
+def test_a_wired_limit_leaves_the_system_its_own(case: str, limit_gib: int, message: str) -> None:
+    target = "launchd" if case == "mac" else "systemd"
+    with pytest.raises(RenderError, match=message):
+        rendered(case, target, wired_limit_bytes=limit_gib * 1024**3)
+
+
 # Own templates.
 
 

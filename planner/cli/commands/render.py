@@ -9,6 +9,7 @@ from planner.cli.command import command, exclusive
 from planner.cli.options import MachineOptions, PlanningOptions
 from planner.cli.output import print_json, say
 from planner.errors import UsageError
+from planner.units import parse_bytes
 
 if TYPE_CHECKING:
     from planner.catalog.catalog import Catalog
@@ -44,6 +45,9 @@ def render(
         list[str] | None,
         typer.Option(help="Installed version, unlike the catalog's; repeatable.", metavar="[SERVER=]VERSION"),
     ] = None,
+    wired_limit: Annotated[
+        str | None, typer.Option(help="launchd: a daemon that lets the GPU hold so much, like 96GiB.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the whole bundle as JSON.")] = False,
 ) -> int:
     """Write the files that start the plan."""
@@ -62,6 +66,7 @@ def render(
         "require_digests": require_digests,
         "observability": observability,
         "exports": tuple(dict.fromkeys(export or ())),
+        "wired_limit_bytes": None if wired_limit is None else parse_bytes(wired_limit, "wired limit"),
         "server_versions": versions_of(catalog, chosen, server_version),
     }
     bundle = lay_out(chosen, target, catalog=catalog, role=role, **options)
