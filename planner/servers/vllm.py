@@ -289,6 +289,11 @@ def _notes(service: Service, model: Model, quant: Quant) -> tuple[str, ...]:
         notes.append(
             "the same prompt may still differ by who else is in the batch: VLLM_BATCH_INVARIANT=1 where supported"
         )
+    parsers = parsers_of(model)
+    if model.tool_calling and parsers.tools is None:
+        notes.append(f"vLLM has no tool-call parser for {model.id}: a request with tools is refused")
+    if model.thinking != "no" and parsers.reasoning is None:
+        notes.append(f"vLLM has no reasoning parser for {model.id}: its thoughts stand in the answer")
     known = checkpoints(model).get(quant.id)
     if known and known.online:
         notes.append(f"{quant.id} is made from the 16-bit repository while loading: the download is the 16-bit size")

@@ -246,6 +246,16 @@ def test_vllm_words() -> None:
     assert launch.image_entrypoint_words == 2
 
 
+def test_what_vllm_cannot_parse_is_said() -> None:
+    """SmolLM3 thinks, and no reasoning parser of vLLM is for it; hermes reads its tool calls."""
+    smollm = load_catalog().model("smollm3-3b")
+    launch = start("vllm", smollm, "BF16", ON_GPU, RTX_4090)
+    assert value(launch, "--tool-call-parser") == "hermes"
+    assert value(launch, "--reasoning-parser") is None
+    assert any("no reasoning parser for smollm3-3b" in note for note in launch.notes)
+    assert not any("parser" in note for note in start("vllm", QWEN3_14B, "AWQ", ON_GPU, RTX_4090).notes)
+
+
 def test_vllm_ranks_get_shared_memory() -> None:
     launch = start("vllm", QWEN3_14B, "BF16", TENSOR, TWO_3090)
     assert value(launch, "--tensor-parallel-size") == "2"
