@@ -6,6 +6,7 @@ import json
 
 import msgspec
 
+from planner.errors import RenderError
 from planner.rendering.bundle import Bundle, CannotServe
 from planner.rendering.compose import FOLDERS, Container, container
 from planner.rendering.compose_jobs import prepare_values
@@ -13,7 +14,7 @@ from planner.rendering.compose_mounts import OWNER
 from planner.rendering.deployment import Deployment, Instance, Unit
 from planner.rendering.parsing import systemd_words, unit_settings
 from planner.rendering.placing import Word
-from planner.rendering.quoting import one_line, systemd_assignment, systemd_word
+from planner.rendering.quoting import one_line, systemd_word
 from planner.rendering.router import router_config, router_files
 from planner.rendering.systemd import models_path
 from planner.rendering.templates import TemplateSet
@@ -70,6 +71,14 @@ def _command(made: Container) -> tuple[str, str]:
     return (systemd_word(first[0]) if first else "", _words((*rest, *made.command)))
 
 
+def _models_path(deployment: Deployment) -> str:
+    """The models folder on the host. Raises RenderError for a name that podman would take for two."""
+    found = models_path(deployment)
+    if ":" in found:
+        raise RenderError(f"models folder {found!r} cannot stand in a Quadlet", hint="use a path without a colon")
+    return found
+
+
 def _volumes(deployment: Deployment, made: Container) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Volume= values, and the names of those that podman keeps."""
     values, kept = [], []
@@ -80,9 +89,14 @@ def _volumes(deployment: Deployment, made: Container) -> tuple[tuple[str, ...], 
             values.append(f"{volume.name}.volume:{volume.target}:{mode}")
         else:
             source = f"{CONFIG_PATH}/{volume.name}".rstrip("/")
-            source = models_path(deployment) if volume.role == "models" else source
+            source = _models_path(deployment) if volume.role == "models" else source
             values.append(f"{source}:{volume.target}:{mode}")
-    return tuple(value.replace("%", "%%") for value in values), tuple(kept)
+    return tuple(value.replace("%", "%%").replace("$", "$$") for value in values), tuple(kept)
+
+
+def _setting(name: str, value: str) -> str:
+    """A value of Environment=: the generator copies it into ExecStart=, where systemd expands variables."""
+    return systemd_word(f"{name}={value}")
 
 
 def _devices(made: Container) -> tuple[str, ...]:
@@ -118,7 +132,7 @@ def quadlet(deployment: Deployment, unit: Unit, instance: Instance, made: Contai
         digest_unknown=made.digest_unknown,
         entrypoint=entrypoint,
         exec=words,
-        environment=tuple(systemd_assignment(f"{name}={value}") for name, value in made.environment),
+        environment=tuple(_setting(name, value) for name, value in made.environment),
         user=_WRITER if made.user == OWNER else made.user.strip('"') if made.user else None,
         network="planner.network" if deployment.router is not None else None,
         ports=() if deployment.router is not None else (port,),
@@ -170,7 +184,7 @@ def _router(deployment: Deployment) -> Quadlet:
         name="router",
         description="planner: router",
         image="planner-router.build",
-        environment=(systemd_assignment("PLANNER_ROUTER_CONFIG=/config/router.json"),),
+        environment=(_setting("PLANNER_ROUTER_CONFIG", "/config/router.json"),),
         user=_WRITER,
         network="planner.network",
         ports=(f"{deployment.options.bind}:{port}:{port}",),
@@ -190,9 +204,12 @@ def _router_health(port: int) -> tuple[str, ...]:
 
 def _check(text: str, made: Container, name: str) -> None:
     """Raises RenderError where the file would start another command than was planned."""
-    settings = {key: value for section, key, value in unit_settings(text) if section == "Container"}
+    pairs = [(key, value) for section, key, value in unit_settings(text) if section == "Container"]
+    settings = dict(pairs)
     found = systemd_words(settings.get("Entrypoint", ""), {}, {}) + systemd_words(settings.get("Exec", ""), {}, {})
     must_equal(f"command of {name}", (*made.entrypoint, *made.command), found)
+    variables = [systemd_words(value, {}, {})[0] for key, value in pairs if key == "Environment"]
+    must_equal(f"variables of {name}", [f"{key}={value}" for key, value in made.environment], variables)
 
 
 def render_quadlet(deployment: Deployment, templates: TemplateSet, header: tuple[str, ...]) -> Bundle:
