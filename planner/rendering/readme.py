@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
+from planner.hardware.summary import machine_line
 from planner.rendering import compose_observability, kubernetes_readme, launchd, systemd, wired_limit
 from planner.rendering.deployment import Deployment, Instance, Unit, reachable
 from planner.rendering.downloads import Download, downloads, local_files
@@ -175,6 +176,7 @@ def readme_text(
     values = {
         "header": header,
         "target": target,
+        "machine": machine_line(deployment.plan.hardware),
         "models": models,
         "models_dir": deployment.options.models_dir,
         "key_command": _KEY_COMMANDS.get(target, "cat secrets/api_key"),

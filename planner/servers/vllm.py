@@ -16,6 +16,7 @@ from planner.servers.limits import check_trained, context_objections, pools_by_i
 from planner.servers.parsers import parsers_of
 from planner.servers.records import Argument, Health, Launch, ModelSource, Mount, Objection, Service
 from planner.servers.sampling import template_switch
+from planner.servers.vllm_notes import notes_of
 from planner.servers.vllm_platform import platform_objections, preference, quant_objection
 from planner.servers.words import checked_file, checked_name, json_word, models_word, option, words
 from planner.sizing.records import Allocation, KvType, Placement
@@ -166,7 +167,7 @@ def launch(service: Service, model: Model, quant: Quant, hardware: Hardware, fac
         own_bytes=PROCESS_BYTES + RANK_BYTES * (ranks - 1) + (SHM_BYTES_PER_RANK * ranks if ranks > 1 else 0),
         engine_s=ENGINE_START_S,
         entrypoint_words=2,
-        notes=_notes(service, model, quant),
+        notes=notes_of(service, model, quant),
     )
     shm = SHM_BYTES_PER_RANK * ranks if ranks > 1 else GIB
     return replace(start, secret_environment=(("VLLM_API_KEY", API_KEY),), shm_bytes=shm)
@@ -278,25 +279,3 @@ def _environment(service: Service, hardware: Hardware) -> dict[str, str]:
         if count is not None and service.placement.numa == "bind":
             values["OMP_NUM_THREADS"] = str(count)
     return values
-
-
-def _notes(service: Service, model: Model, quant: Quant) -> tuple[str, ...]:
-    notes = ["the key guards /v1 only: publish nothing but the router"]
-    penalty = service.sampling.presence_penalty
-    if penalty is not None:
-        notes.append(f"the vendor's presence_penalty of {penalty:g} is a field of each request here, not of the server")
-    if service.sampling.seed is not None and service.parallel > 1:
-        notes.append(
-            "the same prompt may still differ by who else is in the batch: VLLM_BATCH_INVARIANT=1 where supported"
-        )
-    parsers = parsers_of(model)
-    if model.tool_calling and parsers.tools is None:
-        notes.append(f"vLLM has no tool-call parser for {model.id}: a request with tools is refused")
-    if model.thinking != "no" and parsers.reasoning is None:
-        notes.append(f"vLLM has no reasoning parser for {model.id}: its thoughts stand in the answer")
-    known = checkpoints(model).get(quant.id)
-    if known and known.online:
-        notes.append(f"{quant.id} is made from the 16-bit repository while loading: the download is the 16-bit size")
-    if model.gated and known and known.repo == model.repo:
-        notes.append(f"{known.repo} is gated: accept its licence on the hub and give the download a token")
-    return tuple(notes)

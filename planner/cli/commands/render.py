@@ -98,11 +98,11 @@ def choose_plan(catalog: "Catalog", path: Path | None, machine: MachineOptions, 
 
     exclusive(plan=path, hardware_or_what_if_or_planning_options=machine.given or planning.given)
     if path is not None:
-        return load_plan(path)
+        return told(load_plan(path))
     if not (machine.given or planning.given):
         if Path("plan.json").is_file():
             say("rendering ./plan.json")
-            return load_plan("plan.json")
+            return told(load_plan("plan.json"))
         last = load_last_plan()
         if last is not None:
             first = last.services[0]
@@ -115,6 +115,14 @@ def choose_plan(catalog: "Catalog", path: Path | None, machine: MachineOptions, 
     answer = recommend(machine.resolve(catalog), planning.workload or "chat", catalog=catalog, **planning.keywords())
     save_last_plan(plan_json(answer.plan))
     return answer.plan
+
+
+def told(plan: "Plan") -> "Plan":
+    """A plan from a file, whose machine need not be this one: says which it is."""
+    from planner.hardware.summary import machine_line
+
+    say(f"the plan is for {machine_line(plan.hardware)}")
+    return plan
 
 
 def compare(bundle: "Bundle", folder: Path, *, diff: bool) -> int:
