@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from planner.catalog.catalog import Catalog
 from planner.catalog.load import load_catalog
 from planner.hardware.what_if import what_if
-from planner.planning.constraints import Constraints
+from planner.planning.constraints import Constraints, Prefer
 from planner.planning.frontier import Frontier
 from planner.planning.machine import site_of
-from planner.planning.rank import key_of
+from planner.planning.question import list_triples
+from planner.planning.rank import ORDERS, Known, bound_of, key_of, news_of, sharpened
 from planner.planning.recommend import case_of
 from planner.planning.roles import find_services
 from planner.planning.search import Found, evaluate
@@ -74,3 +76,19 @@ def test_bounds_come_out_in_order(catalog: Catalog) -> None:
         assert last is None or bound >= last
         last = bound
         frontier.pop()
+
+
+@pytest.mark.parametrize("prefer", ORDERS)
+def test_bounds_sharpened_step_by_step_are_those_of_all_that_is_known(catalog: Catalog, prefer: Prefer | None) -> None:
+    machine = what_if(catalog, **MACHINES["CPU"])  # type: ignore[arg-type]
+    constraints = Constraints(prefer=prefer)
+    case = case_of(machine, catalog, catalog.workload("team"), constraints)
+    question = find_services(case, site_of(machine, constraints)).chosen[0].question
+    ranking = question.ranking
+    triples, _ = list_triples(question)
+    assert triples
+    for number, triple in enumerate(triples):
+        known = Known(triple.model, triple.ability, triple.quant, triple.server)
+        assert triple.bound == bound_of(known, ranking)
+        rated = replace(known, ceiling_tokens_per_s=1.0 + number, least_ttft_s=30.0 / (1 + number))
+        assert sharpened(triple.bound, "rates", news_of("rates", rated, ranking), ranking) == bound_of(rated, ranking)
