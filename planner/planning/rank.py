@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from functools import cache
 from math import floor, inf, log2
 from typing import Literal, get_args
 
@@ -14,8 +15,10 @@ from planner.planning.constraints import Prefer
 from planner.sizing.records import Footprint, Placement, Record
 from planner.speed.records import Speed
 
-# Places and bands are small whole numbers: Python holds each once, and the search compares them by the thousand.
 Value = float | str
+
+# Places and bands as numbers that exist once each: the search tells thousands of them equal without comparing values.
+_whole = cache(float)
 
 # Comes before every value that a level of numbers can have.
 BEFORE_ALL = -inf
@@ -103,7 +106,7 @@ class Level(msgspec.Struct, frozen=True):
     sharper: Step | None = None
 
 
-def missed(candidate: Candidate, ranking: Ranking) -> int:
+def missed(candidate: Candidate, ranking: Ranking) -> float:
     """How far targets are missed: 0 when all are met, else half doublings over both targets."""
     speed, targets = candidate.speed, ranking.targets
     steps = 0
@@ -113,7 +116,7 @@ def missed(candidate: Candidate, ranking: Ranking) -> int:
     if targets.ttft_s is not None:
         wait = speed.ttft_s
         steps += _steps(wait.expected / targets.ttft_s if wait else UNKNOWN_SPEED_MISS)
-    return steps
+    return _whole(steps)
 
 
 def _steps(factor: float) -> int:
@@ -121,14 +124,14 @@ def _steps(factor: float) -> int:
     return 0 if factor <= 1 else 1 + floor(2 * log2(factor))
 
 
-def server_place(server: str, row: MatrixRow) -> int:
+def server_place(server: str, row: MatrixRow) -> float:
     """The place of a server in the row's order; after the last when the row does not name it."""
-    return row.servers.index(server) if server in row.servers else len(row.servers)
+    return _whole(row.servers.index(server)) if server in row.servers else _whole(len(row.servers))
 
 
-def quant_place(quant: Quant, row: MatrixRow) -> int:
+def quant_place(quant: Quant, row: MatrixRow) -> float:
     """The place of a quant in the row's order; after the last when the row does not name it."""
-    return row.quants.index(quant.id) if quant.id in row.quants else len(row.quants)
+    return _whole(row.quants.index(quant.id)) if quant.id in row.quants else _whole(len(row.quants))
 
 
 def on_device(placement: Placement, device: str) -> bool:
@@ -148,13 +151,13 @@ def ability_band(ability: float, edges: Sequence[float]) -> int:
 
 
 def _ability_level(name: str, bands: int) -> Level:
-    """Abilities compared by so many bands of the axis at a time, counted from the highest."""
-
-    def below_highest(known: Candidate | Known, ranking: Ranking) -> int:
-        edges = ranking.edges
-        return len(edges) // bands - ability_band(known.ability, edges) // bands
-
-    return Level(name, below_highest, below_highest, "quant")
+    """Abilities compared by so many bands of the axis at a time."""
+    return Level(
+        name,
+        lambda c, r: _whole(-(ability_band(c.ability, r.edges) // bands)),
+        lambda k, r: _whole(-(ability_band(k.ability, r.edges) // bands)),
+        "quant",
+    )
 
 
 def _rate_band(tokens_per_s: float) -> float:
@@ -163,7 +166,7 @@ def _rate_band(tokens_per_s: float) -> float:
 
 def _speed_band(candidate: Candidate, _: Ranking) -> Value:
     rate = candidate.speed.decode_tokens_per_s
-    return _rate_band(rate.expected) if rate else 1000
+    return _rate_band(rate.expected) if rate else 1000.0
 
 
 def _headroom_band(candidate: Candidate, _: Ranking) -> Value:
@@ -187,11 +190,11 @@ def _least_missed(known: Known, ranking: Ranking) -> Value:
         steps += _steps(targets.decode_tokens_per_s / known.ceiling_tokens_per_s)
     if targets.ttft_s is not None and known.least_ttft_s is not None:
         steps += _steps(known.least_ttft_s / targets.ttft_s)
-    return steps
+    return _whole(steps)
 
 
 def _met(_: Known, __: Ranking) -> Value:
-    return 0
+    return _whole(0)
 
 
 def _any(_: Known, __: Ranking) -> Value:
@@ -202,33 +205,33 @@ def _any(_: Known, __: Ranking) -> Value:
 # Before the targets: on a slow machine only a model too weak to be of use would meet them.
 _USEFUL = Level(
     "usefulness",
-    lambda c, r: int(not r.is_useful(c.ability)),
-    lambda k, r: int(not r.is_useful(k.ability)),
+    lambda c, r: _whole(not r.is_useful(c.ability)),
+    lambda k, r: _whole(not r.is_useful(k.ability)),
     "quant",
 )
 _TARGETS = Level("targets", missed, _least_missed, "rates")
 _SERVER = Level(
     "server",
     lambda c, r: server_place(c.server, r.row),
-    lambda k, r: server_place(k.server, r.row) if k.server is not None else 0,
+    lambda k, r: server_place(k.server, r.row) if k.server is not None else _whole(0),
     "server",
 )
-_DEVICE = Level("device", lambda c, r: int(not on_device(c.placement, r.row.device)), _met)
+_DEVICE = Level("device", lambda c, r: _whole(not on_device(c.placement, r.row.device)), _met)
 _SHORTLIST = Level(
     "shortlist",
-    lambda c, r: int(c.model.id not in r.row.shortlist),
-    lambda k, r: int(k.model.id not in r.row.shortlist),
+    lambda c, r: _whole(c.model.id not in r.row.shortlist),
+    lambda k, r: _whole(k.model.id not in r.row.shortlist),
 )
 _QUANT = Level(
     "quant",
-    lambda c, r: int(bool(r.row.quants) and c.quant.id not in r.row.quants),
-    lambda k, r: int(k.quant is not None and bool(r.row.quants) and k.quant.id not in r.row.quants),
+    lambda c, r: _whole(bool(r.row.quants) and c.quant.id not in r.row.quants),
+    lambda k, r: _whole(k.quant is not None and bool(r.row.quants) and k.quant.id not in r.row.quants),
     "quant",
 )
 _QUANT_ORDER = Level(
     "quant order",
     lambda c, r: quant_place(c.quant, r.row),
-    lambda k, r: quant_place(k.quant, r.row) if k.quant is not None else 0,
+    lambda k, r: quant_place(k.quant, r.row) if k.quant is not None else _whole(0),
     "quant",
 )
 _ABILITY = _ability_level("ability", 1)
