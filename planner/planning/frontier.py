@@ -7,8 +7,9 @@ from heapq import heapify, heappop, heappush
 
 import msgspec
 
+from planner.planning.bounds import bound_of, news_of, sharpened
 from planner.planning.question import Offers, Question, Triple, list_models, triples_of
-from planner.planning.rank import Known, Value, bound_of, news_of, sharpened
+from planner.planning.rank import Known, Value
 from planner.sizing.least import least_bytes
 from planner.sizing.shapes import shapes_of
 from planner.sizing.tensors import expand

@@ -10,12 +10,13 @@ import msgspec
 from planner.catalog.records import Model, Quant
 from planner.catalog.records.policy import Role
 from planner.planning.ability import Ability, ability_in
+from planner.planning.bounds import bound_of, news_of, sharpened
 from planner.planning.constraints import Constraints
 from planner.planning.eligibility import Refusal, refuse_model, refuse_quant, rejected
 from planner.planning.fit import Demand
 from planner.planning.placement import KINDS, Site
 from planner.planning.plan import Rejected
-from planner.planning.rank import Known, Ranking, Value, bound_of, news_of, sharpened
+from planner.planning.rank import Known, Ranking, Value
 from planner.servers import SERVERS
 
 if TYPE_CHECKING:

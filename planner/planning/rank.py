@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import cache
 from math import floor, inf, log2
-from typing import Literal, get_args
+from typing import Literal
 
 import msgspec
 
@@ -246,14 +246,14 @@ _HEADROOM = Level("headroom", _headroom_band, _any)
 _CONTEXT = Level("context", _context_band, _any)
 _SIMPLE = Level("simplicity", lambda c, _: _parts(c.placement), _met)
 _EXACT = Level("ability (exact)", lambda c, _: -c.ability, lambda k, _: -k.ability, "quant")
-_NAMES = (
+NAMES = (
     Level("name", lambda c, _: c.model.id, _any),
     Level("quant name", lambda c, _: c.quant.id, _any),
     Level("placement", lambda c, _: c.placement.text, _any),
 )
 
 _HOUSE = (_SHORTLIST, _USEFUL, _TARGETS, _SERVER, _DEVICE)
-_REST = (_QUANT_ORDER, _SPEED, _HEADROOM, _SIMPLE, _EXACT, *_NAMES)
+_REST = (_QUANT_ORDER, _SPEED, _HEADROOM, _SIMPLE, _EXACT, *NAMES)
 
 ORDERS: dict[str | None, tuple[Level, ...]] = {
     None: (*_HOUSE, _QUANT, _ABILITY, *_REST),
@@ -263,40 +263,10 @@ ORDERS: dict[str | None, tuple[Level, ...]] = {
     "headroom": (*_HOUSE, _WIDE_ABILITY, _HEADROOM, _QUANT, _ABILITY, *_REST),
 }
 
-# The levels of each order before the names, and where in them a step sharpens the bound, and how.
-_BOUNDED = {prefer: levels[: len(levels) - len(_NAMES)] for prefer, levels in ORDERS.items()}
-_PLACES = {
-    (prefer, step): tuple(place for place, level in enumerate(levels) if level.sharper == step)
-    for prefer, levels in _BOUNDED.items()
-    for step in get_args(Step)
-}
-_NEWS = {
-    (prefer, step): tuple(_BOUNDED[prefer][place].bound for place in places)
-    for (prefer, step), places in _PLACES.items()
-}
-
 
 def key_of(candidate: Candidate, ranking: Ranking) -> tuple[Value, ...]:
     """The sort key: the values of all levels. Less is better, and no two candidates of one search tie."""
     return tuple(level.value(candidate, ranking) for level in ORDERS[ranking.prefer])
-
-
-def bound_of(known: Known, ranking: Ranking) -> tuple[Value, ...]:
-    """The best key that any candidate with this known part could have, up to the first level that is a name."""
-    return tuple([level.bound(known, ranking) for level in _BOUNDED[ranking.prefer]])
-
-
-def news_of(step: Step, known: Known, ranking: Ranking) -> tuple[Value, ...]:
-    """What a step adds to bounds: the values of the levels of which it says more."""
-    return tuple([bound(known, ranking) for bound in _NEWS[ranking.prefer, step]])
-
-
-def sharpened(bound: tuple[Value, ...], step: Step, news: tuple[Value, ...], ranking: Ranking) -> tuple[Value, ...]:
-    """The bound of the step before with the news of this one: `bound_of` of all that is then known."""
-    values = list(bound)
-    for place, value in zip(_PLACES[ranking.prefer, step], news, strict=True):
-        values[place] = value
-    return tuple(values)
 
 
 def best_first(candidates: Sequence[Candidate], ranking: Ranking) -> list[Candidate]:

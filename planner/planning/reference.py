@@ -5,12 +5,13 @@ from __future__ import annotations
 from planner.catalog.records.policy import Reference
 from planner.errors import UnknownName
 from planner.planning.ability import ability_in
+from planner.planning.bounds import bound_of
 from planner.planning.comparison import explain_loss
 from planner.planning.constraints import Constraints
 from planner.planning.eligibility import refuse_model
 from planner.planning.plan import RowQuote
 from planner.planning.question import Question, Triple, quant_for
-from planner.planning.rank import Candidate, Known, bound_of, key_of
+from planner.planning.rank import Candidate, Known, key_of
 from planner.planning.search import Found, evaluate
 from planner.units import format_gib, format_rate
 

@@ -8,11 +8,12 @@ from msgspec.structs import replace
 from planner.catalog.catalog import Catalog
 from planner.catalog.load import load_catalog
 from planner.hardware.what_if import what_if
+from planner.planning.bounds import bound_of, news_of, sharpened
 from planner.planning.constraints import Constraints, Prefer
 from planner.planning.frontier import Frontier
 from planner.planning.machine import site_of
 from planner.planning.question import list_triples
-from planner.planning.rank import ORDERS, Known, bound_of, key_of, news_of, sharpened
+from planner.planning.rank import ORDERS, Known, key_of
 from planner.planning.recommend import case_of
 from planner.planning.roles import find_services
 from planner.planning.search import Found, evaluate

@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from planner.catalog.catalog import Catalog
 from planner.catalog.load import load_catalog
@@ -43,7 +44,7 @@ def asked(catalog: Catalog, seed: int, models: int = 4) -> Question:
 
 def the_long_way(question: Question) -> dict[Point, tuple[tuple[Value, ...], str]]:
     """At every point that something reaches: the first in rank, and its label."""
-    far = question._replace(ranking=question.ranking._replace(prefer="context"))
+    far = question._replace(ranking=replace(question.ranking, prefer="context"))
     best: dict[Point, tuple[tuple[Value, ...], str]] = {}
     for candidate in every_candidate(far):
         point, key = point_of(candidate, question.ranking), key_of(candidate, question.ranking)[:-1]
