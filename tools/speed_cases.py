@@ -28,11 +28,13 @@ from planner.speed.rates import Step
 
 SERVER_OF = {"vllm": "vllm", "mlx-lm": "mlx-lm", "rapid-mlx": "mlx-lm"}
 STACK_OF = {"CUDA": "llama.cpp-cuda", "ROCm": "llama.cpp-rocm", "Vulkan": "llama.cpp-vulkan", "SYCL": "llama.cpp-sycl",
-            "Metal": "llama.cpp-metal", "MLX": "mlx", "CPU": "llama.cpp-cpu", "CUDA+CPU": "llama.cpp-cuda"}  # fmt: skip
+            "Metal": "llama.cpp-metal", "MLX": "mlx", "CPU": "llama.cpp-cpu"}  # fmt: skip
 ALIASES = {"Q4_K_XL": "UD-Q4_K_XL", "Q8_K_XL": "UD-Q8_K_XL", "IQ4_K": "IQ4_XS", "mixed": "Q4_K_M",
            "UD-Q4_K_M": "Q4_K_M", "UD-Q6_K": "Q6_K", "NVFP4": "MXFP4_MOE",
            "MXFP4": "MXFP4_MOE"}  # fmt: skip
 MLX_ALIASES = {"MXFP4-Q8": "MLX-mxfp4-q8", "MLX-mxfp8": "MLX-8bit"}
+UNSAMPLED = {"llama-bench", "llama-bench microbatch", "mlx_lm.benchmark"}  # the engine alone: no token is drawn
+WITH_PROMPT = ("prompt time included", "wall rate")
 WHOLE_REQUESTS = {"server aggregate", "vllm throughput"}
 
 
@@ -68,14 +70,14 @@ class Case:
         build = self.row["engine_version"]
         return gathered(
             self.expanded, self.quant, self.footprint, self.hardware, self.pools, self.placement,
-            self.stack, self.runtime, build, constants,
+            self.stack, self.runtime, build, constants, sampled=self.row["method"] not in UNSAMPLED,
         )  # fmt: skip
 
     def decode_rate(self, constants: SpeedConstants) -> float:
         """Tokens per second as the row counts them: one stream, or output of all users over whole requests."""
         step = self.step(constants)
         seconds = step_seconds(step, self.depth, self.batch)
-        if "prompt time included" in self.row["note"] and self.batch == 1:
+        if self.batch == 1 and any(words in self.row["note"] for words in WITH_PROMPT):
             output = float(self.row["n_gen"])
             prompt = max(1.0, self.depth - output / 2)
             first = prefill_seconds(step, self.runtime, 0.0, prompt) or 0.0
@@ -140,7 +142,9 @@ def _case(
     if row["file_gb"] and row["size_estimated"] != "1":
         footprint = scaled(footprint, float(row["file_gb"]) * GB / footprint.file_bytes)
     case = Case(row, expanded, quant, footprint, hardware, pools, placement, _stack(row), runtime)
-    case.facts["stack"], _ = constants.stack(case.stack, "intel" if row["arch"] == "xe" else None)
+    case.facts["stack"], _ = constants.stack(
+        case.stack, "intel" if row["arch"] == "xe" else None, row["system"]
+    )
     case.facts["size_ratio"] = float(row["file_gb"]) * GB / computed if row["file_gb"] else 1.0
     if row["kind"] == "hybrid":
         _offload(case)
@@ -152,7 +156,7 @@ def _case(
 def _stack(row: dict[str, str]) -> str:
     if row["engine"] == "vllm":
         return {"CUDA": "vllm-cuda", "ROCm": "vllm-rocm"}[row["backend"]]
-    stack = STACK_OF[row["backend"]]
+    stack = STACK_OF[row["backend"].removesuffix("+CPU")]
     if row["engine"] == "ollama" and stack.startswith("llama.cpp-"):
         return "ollama-" + stack.removeprefix("llama.cpp-")
     if row["engine"] == "ik_llama.cpp" and stack in {"llama.cpp-cpu", "llama.cpp-cuda"}:

@@ -9,7 +9,7 @@ import msgspec
 
 from planner.catalog.catalog import Catalog
 from planner.errors import PlannerError
-from planner.hardware.facts import CoreType, Cpu, Gpu, Hardware, NumaNode
+from planner.hardware.facts import CoreType, Cpu, Gpu, Hardware, NumaNode, Os
 from planner.sizing.records import Placement, Pool
 
 GB = 1e9
@@ -38,7 +38,7 @@ def machine(row: dict[str, str], catalog: Catalog, hosts: Any) -> tuple[Hardware
             Placement(kind="cpu", numa=policy, numa_nodes=numa_nodes),
         )  # type: ignore[arg-type]
     gpus = tuple(gpu_of(row, catalog) for _ in range(cards))
-    hardware = Hardware(cpu=cpu_of(row, hosts), numa_nodes=ram, gpus=gpus)
+    hardware = Hardware(cpu=cpu_of(row, hosts), numa_nodes=ram, gpus=gpus, os=Os(name=row["system"] or None))
     if row["kind"] == "apple":
         pool = Pool(id="unified", kind="unified", capacity_bytes=ROOM, usable_bytes=ROOM, gpu=0)
         return hardware, (pool,), Placement(kind="unified", gpus=(0,))

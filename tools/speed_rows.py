@@ -72,7 +72,8 @@ def table_model(
         caches.append(_cache(window / half, tuple(range(half)), kv_heads, int(facts["window"])))
     read, total = float(facts["read_b"]) * 1e9, float(facts["total_b"]) * 1e9
     shape = ModelShape(
-        id=facts["model"], gguf_architecture=None, layers=layers, hidden_size=hidden, vocabulary_size=0,
+        id=facts["model"], gguf_architecture=None, layers=layers, hidden_size=hidden,
+        vocabulary_size=round(float(facts["embedding_b"]) * 1e9 / hidden),
         intermediate_size=0, heads=heads, kv_heads=kv_heads, head_dim=128, total_parameters=round(total),
         stored_parameters=round(total), active_parameters=round(total), read_parameters=round(read),
     )  # fmt: skip

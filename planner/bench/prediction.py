@@ -126,7 +126,7 @@ class Predictor:
         assert subject.quant is not None
         stack = self.stack(placement)
         vendor = self.hardware.gpus[placement.gpus[0]].vendor if placement.gpus else None
-        constants, _ = load_constants().stack(stack, vendor)
+        constants, _ = load_constants().stack(stack, vendor, self.hardware.os.name)
         return Calibration(
             engine=stack,
             placement_class=placement_class(expand(subject.model), placement, constants),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from planner.sizing.records import Runtime
-from planner.speed.constants import Builds, DeviceGroup
+from planner.speed.constants import Builds, Stack
 
 _BUILD = r"\bb(\d{3,6})\b"
 _YEAR = r"\b(20\d\d)\b"
@@ -51,30 +51,40 @@ def _month(engine_build: str) -> int:
     return next((index + 1 for index, name in enumerate(_MONTHS) if any(w.startswith(name) for w in words)), 12)
 
 
-def fuses_recurrence(engine_build: str | None, builds: Builds) -> bool:
-    """False for a build or date before the fused kernel of recurrent layers; unknown counts as modern."""
+def is_at_least(engine_build: str | None, build: int, month: int) -> bool:
+    """False for a build (`b7423`) or date (`2025-12`) before the given ones; unknown counts as modern."""
     if not engine_build:
         return True
     number = re.search(_BUILD, engine_build.casefold())
     if number:
-        return int(number[1]) >= builds.fused_recurrent_build
+        return int(number[1]) >= build
     year = re.search(_YEAR, engine_build)
-    return not year or int(year[1]) * 100 + _month(engine_build) >= builds.fused_recurrent_month
+    return not year or int(year[1]) * 100 + _month(engine_build) >= month
 
 
 def build_factors(
-    engine: str, device: DeviceGroup, engine_build: str | None, runtime: Runtime, builds: Builds
+    engine: str,
+    stack: Stack,
+    engine_build: str | None,
+    runtime: Runtime,
+    quant_class: str,
+    builds: Builds,
 ) -> dict[str, float]:
     """Factors on the rates of weights, cache and prefill, and the time that recurrent layers cost on top: old builds,
     and attention without the fused kernel."""
     of_llama = engine in {"llama.cpp", "ollama", "localai"}
     old = of_llama and is_old_build(engine_build, builds)
-    unfused = of_llama and not fuses_recurrence(engine_build, builds)
+    unfused = of_llama and not is_at_least(engine_build, builds.fused_recurrent_build, builds.fused_recurrent_month)
+    slow_attention = stack.quant_family in {"amd", "vulkan"} and not is_at_least(
+        engine_build, builds.amd_attention_build, builds.amd_attention_month
+    )
     epoch = launch_epoch(engine_build, builds) if of_llama or engine == "ik_llama.cpp" else "now"
     return {
-        "launch_factor": builds.launch_factors[epoch][device] if epoch != "now" else 1.0,
+        "launch_factor": builds.launch_factors[epoch][stack.device] if epoch != "now" else 1.0,
         "weight_factor": builds.weight_factor if old else 1.0,
+        "attention_factor": builds.amd_attention_factor if of_llama and slow_attention else 1.0,
         "kv_factor": 1.0 if runtime.flash_attention and not old else builds.kv_factor,
-        "prefill_factor": builds.prefill_factor if old else 1.0,
+        "prefill_factor": builds.prefill_factors[stack.device] if old else 1.0,
+        "copied_bytes_per_weight": builds.dequantized_bytes_per_weight if old and quant_class != "16bit" else 0.0,
         "unfused_layer_us": builds.unfused_recurrent_us if unfused else 0.0,
     }

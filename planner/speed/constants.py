@@ -33,7 +33,7 @@ class Stack(Record, kw_only=True):
     device: DeviceGroup
     bus_fraction: float
     kv_fraction: float
-    gqa_exponent: float = 0.0
+    decode_attention_flops_per_clock: float = 100.0
     expert_fraction: float = 1.0
     layer_us: float
     moe_layer_us: float
@@ -48,6 +48,8 @@ class Stack(Record, kw_only=True):
     batch_prefill_fraction: float = 1.0
     prefill_factor: float = 1.0
     attention_flops_per_clock: float = 50.0
+    expert_half_tokens: float = 20.0
+    host_sampling: bool = False
     recurrent_prefill_us: float = 0.0
     range_factor: float = 1.0
     source: str
@@ -62,6 +64,7 @@ class Cores(Record, kw_only=True):
     flops_per_unit_clock: dict[str, int]
     apple_clock_ghz: dict[str, float]
     mla_cache_factor: float
+    fused_dies_fraction: float
     source: str
 
 
@@ -106,7 +109,6 @@ class Prefill(Record, kw_only=True):
 
     flops_per_clock: dict[str, float]
     quant_factors: dict[str, dict[str, float]]
-    expert_half_tokens: dict[str, float]
     no_flash_bytes_per_score: float
     cpu_attention_factor: float
     cpu_moe_factor: float
@@ -152,8 +154,12 @@ class Builds(Record, kw_only=True):
     fused_recurrent_build: int
     fused_recurrent_month: int
     weight_factor: float
+    amd_attention_build: int
+    amd_attention_month: int
+    amd_attention_factor: float
     kv_factor: float
-    prefill_factor: float
+    prefill_factors: dict[str, float]
+    dequantized_bytes_per_weight: float
     unfused_recurrent_us: float
     source: str
 
@@ -171,13 +177,15 @@ class SpeedConstants(Record, kw_only=True):
     ranges: Ranges
     calibration: CalibrationWeights
     builds: Builds
+    sampling_ns_per_logit: float
     ollama_token_us: float
     ollama_source: str
 
-    def stack(self, name: str, vendor: str | None = None) -> tuple[Stack, float]:
+    def stack(self, name: str, vendor: str | None = None, system: str | None = None) -> tuple[Stack, float]:
         """The constants of a stack and the extra seconds per token of the server around it.
 
-        `ollama-X` and `localai-X` are llama.cpp on X; a vendor's own entry (`llama.cpp-vulkan-intel`) goes first.
+        `ollama-X` and `localai-X` are llama.cpp on X; the entry of a vendor's driver goes first, that of the driver for
+        this operating system before it (`llama.cpp-vulkan-intel-windows`, `llama.cpp-vulkan-intel`).
         Raises CatalogError for a stack without constants."""
         extra_s = 0.0
         base = name
@@ -185,8 +193,8 @@ class SpeedConstants(Record, kw_only=True):
             base, extra_s = _BASE + name.removeprefix(_OLLAMA), self.ollama_token_us * 1e-6
         elif name.startswith(_LOCALAI):
             base = _BASE + name.removeprefix(_LOCALAI)
-        if vendor and f"{base}-{vendor}" in self.stacks:
-            base = f"{base}-{vendor}"
+        own = (f"{base}-{vendor}-{system}", f"{base}-{vendor}")
+        base = next((driver for driver in own if driver in self.stacks), base)
         if base not in self.stacks:
             raise CatalogError(f"no speed constants for {name!r}", hint=f"known: {', '.join(sorted(self.stacks))}")
         return self.stacks[base], extra_s

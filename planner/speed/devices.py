@@ -11,8 +11,9 @@ CPU_ISA_ORDER = ("avx512", "avx2", "neon", "other")
 
 class Reader(Record, kw_only=True):
     """One device and the memory it computes from. `bandwidth_bytes_per_s` is the published rate (`measured` when it
-    was measured here), `unit_clock_per_s` compute units x Hz, `cores` CPU cores that may run, `isa` the widest
-    vector set that constants exist for. `remarks` become `Speed.sources`; `doubts` widen the range."""
+    was measured here), `unit_clock_per_s` compute units x Hz, `fused_dies` a GPU of two
+    dies (Apple's Ultra), each reading the other's memory over the bridge, `cores` CPU cores that may run, `isa` the
+    widest vector set that constants exist for. `remarks` become `Speed.sources`; `doubts` widen the range."""
 
     device: DeviceGroup
     name: str
@@ -24,6 +25,7 @@ class Reader(Record, kw_only=True):
     isa: str = "other"
     architecture: str = ""
     apple_cores: int | None = None
+    fused_dies: bool = False
     gpu: Gpu | None = None
     remarks: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
@@ -55,6 +57,7 @@ def gpu_reader(hardware: Hardware, index: int, pool: Pool | None, constants: Spe
         flops_per_s=max(gpu.fp16_flops_per_s or 0.0, gpu.fp32_flops_per_s or 0.0) or None,
         architecture=generation if apple else (gpu.architecture or "").casefold(),
         apple_cores=gpu.cores if apple else None,
+        fused_dies=apple and "ultra" in gpu.name.casefold(),
         gpu=gpu,
         remarks=tuple(remarks),
         doubts=tuple(doubts),

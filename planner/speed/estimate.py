@@ -90,9 +90,12 @@ def gathered(
     runtime: Runtime,
     engine_build: str | None,
     constants: SpeedConstants,
+    *,
+    sampled: bool = True,
 ) -> Step:
     """What the seconds of one deployment depend on. Raises CatalogError for a stack without constants.
 
+    `sampled`: the server draws each token from all logits; benchmarks of the engine alone do not.
     Footprints that put the same weights into the same pools (another context, another depth) share one."""
     uses = tuple(
         (use.pool, use.dense_read_bytes, use.expert_read_bytes, use.expert_bytes, use.weights_bytes, use.layers)
@@ -100,12 +103,16 @@ def gathered(
     )
     shares = tuple(use.cache_share for use in footprint.pools)
     kv_type = runtime.kv_type
-    key = (stack_name, engine_build, quant.speed_class, kv_type.k, kv_type.v, runtime.flash_attention, uses, shares)
+    flash = runtime.flash_attention
+    key = (stack_name, engine_build, quant.speed_class, kv_type.k, kv_type.v, flash, uses, shares, sampled)
 
     def build() -> Step:
         vendor = hardware.gpus[placement.gpus[0]].vendor if placement.gpus else None
-        stack, extra_s = constants.stack(stack_name, vendor)
-        factors = build_factors(engine_of(stack_name), stack.device, engine_build, runtime, constants.builds)
+        stack, extra_s = constants.stack(stack_name, vendor, hardware.os.name)
+        logits = expanded.shape.vocabulary_size if sampled and stack.host_sampling else 0
+        factors = build_factors(
+            engine_of(stack_name), stack, engine_build, runtime, quant.speed_class, constants.builds
+        )
         return Step(
             expanded=expanded,
             shares=device_shares(footprint, hardware, pools, placement, stack, constants),
@@ -114,7 +121,7 @@ def gathered(
             constants=constants,
             quant_class=quant.speed_class,
             kv_type=runtime.kv_type,
-            extra_token_s=extra_s,
+            extra_token_s=extra_s + logits * constants.sampling_ns_per_logit * 1e-9,
             **factors,
         )
 

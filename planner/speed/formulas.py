@@ -30,12 +30,6 @@ def expert_coverage(sequences: float, experts: int, active: int) -> float:
     return coverage
 
 
-def kv_efficiency(kv_fraction: float, gqa_ratio: float, gqa_exponent: float) -> float:
-    """Share of the read rate that cache reads reach: falls with the query heads behind one KV head (4 = 1x)."""
-    efficiency: float = kv_fraction * (gqa_ratio / 4.0) ** -gqa_exponent
-    return efficiency
-
-
 def ring_bytes(tokens: float, hidden_size: float, cards: int) -> float:
     """Bytes that one card sends for one all-reduce of 16-bit activations: 2 (n-1)/n x tokens x hidden x 2."""
     return 2.0 * (cards - 1) / cards * tokens * hidden_size * 2.0

@@ -15,6 +15,7 @@ from planner.speed.rates import (
     device_stack,
     elements_read,
     matrix_flops,
+    quant_factor,
     reduce_bytes_per_s,
 )
 from planner.speed.reads import Share
@@ -84,7 +85,7 @@ def prefill_flops_per_s(step: Step, reader: Reader) -> float:
     if reader.device == "cpu":
         moe = prefill.cpu_moe_factor if step.expanded.shape.experts else 1.0
         return (reader.cores or 0.0) * step.constants.cpu.prefill_gflops_per_core[reader.isa] * 1e9 * factor * moe
-    quant = prefill.quant_factors[reader.device].get(step.quant_class, 1.0)
+    quant = quant_factor(step, reader, prefill.quant_factors)
     return matrix_flops(reader, step.constants) * quant * factor
 
 
@@ -95,7 +96,7 @@ def _products(step: Step, share: Share, reader: Reader, tokens: float, batch_tok
     if not shape.experts or reader.device == "cpu":
         return [work_cost(f"arithmetic on {where}", 2.0 * (dense + experts) * tokens, rate)]
     each = batch_tokens * shape.active_experts / shape.experts
-    filled = each / (each + step.constants.prefill.expert_half_tokens[reader.device])
+    filled = each / (each + device_stack(step, reader).expert_half_tokens)
     return [
         work_cost(f"arithmetic on {where}", 2.0 * dense * tokens, rate),
         work_cost(f"arithmetic of experts on {where}", 2.0 * experts * tokens, rate * filled),
@@ -148,11 +149,13 @@ def _attention_rate(step: Step, reader: Reader) -> float:
 
 
 def _stream(step: Step, share: Share, batches: int, batch_tokens: float) -> Cost:
-    """Every weight once per micro-batch; of the experts those that the batch touches."""
+    """Every weight once per micro-batch; of the experts those that the batch touches. Old builds unpack them first."""
     shape = step.expanded.shape
     coverage = formulas.expert_coverage(batch_tokens, shape.experts, shape.active_experts)
     experts = min(share.expert_bytes * coverage, max(share.expert_resident_bytes, share.expert_bytes))
     read = step.constants.prefill.stream_fraction * (share.dense_bytes + experts)
+    if share.reader.device == "gpu":
+        read += step.copied_bytes_per_weight * sum(elements_read(step, share))
     rate = share.reader.bandwidth_bytes_per_s or 1.0
     form, figures = "{:.0f} x {:.2f} GB / {:.0f} GB/s", (batches, read / 1e9, rate / 1e9)
     return Cost(f"weights on {share.reader.name}", batches * read / rate, "bandwidth", form, figures)

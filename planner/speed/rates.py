@@ -34,8 +34,10 @@ class Step(msgspec.Struct, kw_only=True, eq=False, dict=True):
     kv_type: KvType
     extra_token_s: float = 0.0
     weight_factor: float = 1.0
+    attention_factor: float = 1.0
     kv_factor: float = 1.0
     prefill_factor: float = 1.0
+    copied_bytes_per_weight: float = 0.0
     unfused_layer_us: float = 0.0
     launch_factor: float = 1.0
 
@@ -78,14 +80,27 @@ def weight_rate(step: Step, share: Share) -> float:
     if reader.device == "cpu":
         rate = _cpu_rate(step, reader, bandwidth, stack)
     else:
-        bus = bandwidth * stack.bus_fraction
-        quant = constants.cores.quant_factors[stack.quant_family].get(step.quant_class, 1.0)
+        bus = bandwidth * stack.bus_fraction * bridge_fraction(step, reader)
+        quant = quant_factor(step, reader, constants.cores.quant_factors)
         rate = bus * quant if reader.unit_clock_per_s is None else _core_limited(step, reader, bus, quant)
     return rate * step.weight_factor
 
 
+def bridge_fraction(step: Step, reader: Reader) -> float:
+    """What is left of the bus where two dies read each other's memory."""
+    return step.constants.cores.fused_dies_fraction if reader.fused_dies else 1.0
+
+
+def quant_factor(step: Step, reader: Reader, families: dict[str, dict[str, float]]) -> float:
+    """What the quant's format costs: of the chip's generation, else of the engine's kernels, else of the device."""
+    names = (reader.architecture, step.stack.quant_family, reader.device)
+    family = next(families[name] for name in names if name in families)
+    return family.get(step.quant_class, 1.0)
+
+
 def _core_limited(step: Step, reader: Reader, bus: float, quant: float) -> float:
-    per_clock = step.constants.cores.bytes_per_clock[step.stack.device]
+    table = step.constants.cores.bytes_per_clock
+    per_clock = of_architecture(table, reader, table[step.stack.device])
     return formulas.bandwidth_under(bus, (reader.unit_clock_per_s or 0.0) * per_clock * quant)
 
 
@@ -105,12 +120,15 @@ def cache_rate(step: Step, share: Share) -> float:
     reader = share.reader
     stack = device_stack(step, reader)
     ratio = step.facts.query_ratio
-    efficiency = formulas.kv_efficiency(stack.kv_fraction, ratio, stack.gqa_exponent)
-    if step.facts.latent:
-        efficiency *= step.constants.cores.mla_cache_factor
-    bus = (reader.bandwidth_bytes_per_s or 0.0) * efficiency
+    efficiency = stack.kv_fraction * (step.constants.cores.mla_cache_factor if step.facts.latent else 1.0)
+    bus = (reader.bandwidth_bytes_per_s or 0.0) * efficiency * bridge_fraction(step, reader)
     if reader.device != "cpu":
-        return bus * step.kv_factor
+        if reader.unit_clock_per_s is None:
+            return bus * step.kv_factor
+        # 2 operations per element of a key and of a value, for each of the `ratio` heads that share it
+        flops_per_byte = 2.0 * ratio / kv_element_bytes(step.kv_type.k)
+        flops_per_s = reader.unit_clock_per_s * stack.decode_attention_flops_per_clock * step.attention_factor
+        return formulas.bandwidth_under(bus, flops_per_s / flops_per_byte) * step.kv_factor
     if not reader.cores:
         return bus
     # one core's score (a query head at a cached token) reads its part of a key and a value shared by `ratio` heads
@@ -173,20 +191,23 @@ def matrix_flops(reader: Reader, constants: SpeedConstants) -> float:
 
 
 def flops_per_clock(reader: Reader, constants: SpeedConstants) -> float:
-    """The entry whose key begins the architecture's name, the longest first (`rdna 3.5` before `rdna 3`); else the
-    vendor's."""
+    """FLOPs of matrix products per unit and clock: of the architecture, else of the vendor."""
     table = constants.prefill.flops_per_clock
-    capability = reader.gpu.compute_capability if reader.gpu else None
-    if f"sm {capability}" in table:
-        return table[f"sm {capability}"]
+    vendor = reader.gpu.vendor if reader.gpu else "nvidia"
+    return of_architecture(table, reader, table.get(vendor, table["nvidia"]))
+
+
+def of_architecture(table: dict[str, float], reader: Reader, otherwise: float) -> float:
+    """The entry of the compute capability, else the one whose key begins the architecture's name, the longest first
+    (`rdna 3.5` before `rdna 3`)."""
+    capability = f"sm {reader.gpu.compute_capability}" if reader.gpu else ""
+    if capability in table:
+        return table[capability]
     name = reader.architecture
     if name in table:
         return table[name]
     keys = [key for key in table if name.startswith(key)]
-    if keys:
-        return table[max(keys, key=len)]
-    vendor = reader.gpu.vendor if reader.gpu else "nvidia"
-    return table.get(vendor, table["nvidia"])
+    return table[max(keys, key=len)] if keys else otherwise
 
 
 def reduce_bytes_per_s(step: Step) -> float:
