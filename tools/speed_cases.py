@@ -142,9 +142,7 @@ def _case(
     if row["file_gb"] and row["size_estimated"] != "1":
         footprint = scaled(footprint, float(row["file_gb"]) * GB / footprint.file_bytes)
     case = Case(row, expanded, quant, footprint, hardware, pools, placement, _stack(row), runtime)
-    case.facts["stack"], _ = constants.stack(
-        case.stack, "intel" if row["arch"] == "xe" else None, row["system"]
-    )
+    case.facts["stack"], _ = constants.stack(case.stack, "intel" if row["arch"] == "xe" else None, row["system"])
     case.facts["size_ratio"] = float(row["file_gb"]) * GB / computed if row["file_gb"] else 1.0
     if row["kind"] == "hybrid":
         _offload(case)

@@ -22,13 +22,15 @@ class Stack(Record, kw_only=True):
     """How well one engine on one backend uses its device.
 
     `bus_fraction`: share of the published memory bandwidth that weight reads reach. `kv_fraction`: the same for the
-    cache, at a grouped-query ratio of 4, falling with the ratio to the power `gqa_exponent`. `layer_us` and
-    `moe_layer_us`: launch time per layer (`norm_share` more for every norm beyond two), `recurrent_layer_us` on top for
-    a layer with a recurrent state. `batch_compute_fraction`: share of the FP16 peak that decoding several sequences at
-    once reaches, times the factors for 4-bit weights and expert models. `prefill_factor` multiplies the rate of the
-    device's architecture in prefill, `attention_flops_per_clock` is that of attention per unit and clock,
-    `recurrent_prefill_us` the time of one recurrent layer per prompt token. `host`: the stack of what lies in RAM.
-    `range_factor` above 1 widens the range of a stack without measured rows."""
+    cache, under the limit of `decode_attention_flops_per_clock`, what one unit calculates of scores and values per
+    clock while decoding. `quant_family`: whose factors of quant classes hold. `layer_us` and `moe_layer_us`: launch
+    time per layer (`norm_share` more for every norm beyond two), `recurrent_layer_us` on top for a layer with a
+    recurrent state. `batch_compute_fraction`: share of the FP16 peak that decoding several sequences at once reaches,
+    times the factors for 4-bit weights and expert models. `prefill_factor` multiplies the rate of the device's
+    architecture in prefill, `attention_flops_per_clock` is that of attention per unit and clock; an expert with t
+    tokens reaches t / (t + `expert_half_tokens`) of it; `recurrent_prefill_us` is the time of one recurrent layer per
+    prompt token. `host`: the stack of what lies in RAM. `host_sampling`: tokens are drawn on the CPU. `range_factor`
+    above 1 widens the range of a stack without measured rows."""
 
     device: DeviceGroup
     bus_fraction: float
@@ -56,8 +58,10 @@ class Stack(Record, kw_only=True):
 
 
 class Cores(Record, kw_only=True):
-    """Compute units: `bytes_per_clock` that one unit (SM, CU, Xe core, Apple core) can take in, by quant class and
-    device group. Units x Hz = FP32 FLOP/s / FLOPs per unit and clock; Apple chips: cores x clock."""
+    """Compute units: `bytes_per_clock` that one unit (SM, CU, Xe core, Apple core) can take in, by architecture or
+    compute capability, else by device group, times a factor of the quant class. Units x Hz = FP32 FLOP/s / FLOPs per
+    unit and clock; Apple chips: cores x clock. `fused_dies_fraction`: what is left of the bus where two dies read each
+    other's memory; `mla_cache_factor`: the same for a latent cache."""
 
     bytes_per_clock: dict[str, float]
     quant_factors: dict[str, dict[str, float]]
@@ -103,9 +107,9 @@ class Several(Record, kw_only=True):
 
 class Prefill(Record, kw_only=True):
     """Prompt processing: FLOPs per compute unit and clock that matrix products reach, by architecture or compute
-    capability (`nvidia`, `amd`, `intel`, `apple` for those not listed), times a factor of the quant class; of experts
-    at the share that their tokens fill, t / (t + `expert_half_tokens`); attention without its fused kernel moves
-    `no_flash_bytes_per_score`; and the rest of t = 2*A*N/R + attention + stream*weights/BW per micro-batch."""
+    capability (`nvidia`, `amd`, `intel`, `apple` for those not listed), times a factor of the quant class; attention
+    without its fused kernel moves `no_flash_bytes_per_score`; and the rest of t = 2*A*N/R + attention +
+    stream*weights/BW per micro-batch."""
 
     flops_per_clock: dict[str, float]
     quant_factors: dict[str, dict[str, float]]
@@ -144,7 +148,9 @@ class CalibrationWeights(Record, kw_only=True):
 
 
 class Builds(Record, kw_only=True):
-    """Old llama.cpp builds (before `modern_build` or year): weights and cache reads relative to today's."""
+    """Old llama.cpp builds (before `modern_build` or year): weights, cache reads and prompts relative to today's, and
+    the bytes per weight that unpacking a quantized prompt's weights moved. Before the other builds and months
+    (YYYYMM): launches, recurrent layers and AMD's attention as they were then."""
 
     modern_build: int
     modern_year: int
@@ -165,7 +171,8 @@ class Builds(Record, kw_only=True):
 
 
 class SpeedConstants(Record, kw_only=True):
-    """Everything in `catalog/speed.yaml`."""
+    """Everything in `catalog/speed.yaml`. `sampling_ns_per_logit`: drawing one token on the host, per entry of the
+    vocabulary and user; `ollama_token_us`: what Ollama adds to every token."""
 
     format_version: str
     fit: dict[str, Any]

@@ -34,7 +34,12 @@ def step_costs(step: Step, depth: float, sequences: float = 1.0) -> tuple[Cost, 
         slowest = max(gpu, key=lambda costs: sum(cost.seconds for cost in costs), default=[])
         per_share = [slowest, *rest]
     costs = [cost for costs in per_share for cost in costs]
-    return (*costs, *step.once(("around", sequences), lambda: (*_launch(step), *_between(step, sequences))))
+    return (
+        *costs,
+        *step.once(
+            ("around", sequences), lambda: (*_launch(step), *_sampling(step, sequences), *_between(step, sequences))
+        ),
+    )
 
 
 def _share_costs(step: Step, index: int, cache_bytes_of_one: float, sequences: float) -> list[Cost]:
@@ -94,6 +99,16 @@ def _launch(step: Step) -> list[Cost]:
     if step.extra_token_s:
         costs.append(Cost("server", step.extra_token_s, "launch", "per token in the server around the engine"))
     return costs
+
+
+def _sampling(step: Step, sequences: float) -> list[Cost]:
+    """Drawing each user's token from all logits, on one core of the host."""
+    nanos = step.constants.sampling_ns_per_logit
+    if not step.host_logits:
+        return []
+    figures = (sequences, step.host_logits, nanos)
+    seconds = sequences * step.host_logits * nanos * 1e-9
+    return [Cost("sampling", seconds, "launch", "{:.0f} x {:.0f} logits x {:g} ns", figures)]
 
 
 def _between(step: Step, sequences: float) -> list[Cost]:

@@ -109,7 +109,6 @@ def gathered(
     def build() -> Step:
         vendor = hardware.gpus[placement.gpus[0]].vendor if placement.gpus else None
         stack, extra_s = constants.stack(stack_name, vendor, hardware.os.name)
-        logits = expanded.shape.vocabulary_size if sampled and stack.host_sampling else 0
         factors = build_factors(
             engine_of(stack_name), stack, engine_build, runtime, quant.speed_class, constants.builds
         )
@@ -121,7 +120,8 @@ def gathered(
             constants=constants,
             quant_class=quant.speed_class,
             kv_type=runtime.kv_type,
-            extra_token_s=extra_s + logits * constants.sampling_ns_per_logit * 1e-9,
+            extra_token_s=extra_s,
+            host_logits=expanded.shape.vocabulary_size if sampled and stack.host_sampling else 0,
             **factors,
         )
 

@@ -33,6 +33,7 @@ class Step(msgspec.Struct, kw_only=True, eq=False, dict=True):
     quant_class: str
     kv_type: KvType
     extra_token_s: float = 0.0
+    host_logits: int = 0
     weight_factor: float = 1.0
     attention_factor: float = 1.0
     kv_factor: float = 1.0

@@ -11,14 +11,18 @@ from tests.speed.machines import CPU, GB, LLAMA_Q4_READ, ask, host, llama_3_8b, 
 
 def test_one_stream_on_one_card_by_hand():
     """3090: 35.58e12 / 256 = 139e9 SM clocks/s; bus and cores together by the fourth-power mean; 32 launches; at
-    8192 tokens 2 x 1024 x 2 bytes x 32 layers x 8192 = 1.074 GB of cache."""
+    8192 tokens 2 x 1024 x 2 bytes x 32 layers x 8192 = 1.074 GB of cache, whose elements meet 4 query heads each; one
+    token drawn from 128 256 logits."""
     c = load_constants()
     stack = c.stacks["llama.cpp-cuda"]
     bus = 936.2e9 * stack.bus_fraction
     cores = 35.58e12 / 256 * c.cores.bytes_per_clock["gpu"] * c.cores.quant_factors["gpu"]["4bit-k"]
     rate = (bus**-4 + cores**-4) ** -0.25
     cache = 2 * 1024 * 2 * 32 * 8192
-    seconds = 4.58e9 / rate + cache / (936.2e9 * stack.kv_fraction) + 32 * stack.layer_us * 1e-6
+    attending = 35.58e12 / 256 * stack.decode_attention_flops_per_clock * 2 / (2 * 4)
+    cache_rate = ((936.2e9 * stack.kv_fraction) ** -4 + attending**-4) ** -0.25
+    drawing = 128_256 * c.sampling_ns_per_logit * 1e-9
+    seconds = 4.58e9 / rate + cache / cache_rate + 32 * stack.layer_us * 1e-6 + drawing
     speed = on_3090(depth=8192)
     assert speed.decode_tokens_per_s.expected == pytest.approx(1 / seconds, rel=1e-9)
     assert sum(term.seconds for term in speed.terms) == pytest.approx(seconds)
@@ -35,7 +39,8 @@ def test_cpu_by_hand():
     speed = ask(llama_3_8b(), hardware, uses, (ram_pool(),), CPU, stack="llama.cpp-cpu")
     cpu = c.stacks["llama.cpp-cpu"]
     bus, cores = 80e9 * cpu.bus_fraction, 2 * c.cpu.gb_per_s_per_core["avx2"]["4bit-k"] * 1e9
-    seconds = 0.44e9 / (bus**-4 + cores**-4) ** -0.25 + 32 * cpu.layer_us * 1e-6
+    drawing = 128_256 * c.sampling_ns_per_logit * 1e-9
+    seconds = 0.44e9 / (bus**-4 + cores**-4) ** -0.25 + 32 * cpu.layer_us * 1e-6 + drawing
     assert speed.decode_tokens_per_s.expected == pytest.approx(1 / seconds)
     assert seconds > 0.44e9 / 20e9  # less than 20 GB/s come through
 

@@ -20,16 +20,16 @@ CLASSES = [(kind, name) for kind, classes in ERRORS.items() for name in classes]
     [
         ("decode", "all", 11.5, 33.0),
         ("decode", "cpu", 17.0, 50.0),
+        ("decode", "multi-gpu", 9.0, 22.0),
+        ("decode", "concurrency", 19.0, 42.0),
         ("decode", "depth >= 4k", 12.0, 38.0),
+        ("prefill", "GPU and Apple", 14.0, 40.0),
         # the median of these is reached, the 90th percentile is not: what is
-        ("decode", "dense-gpu", 8.0, 29.5),
-        ("decode", "multi-gpu", 9.0, 23.5),
-        ("prefill", "GPU and Apple", 14.0, 46.5),
-        # and these are not reached
-        ("decode", "apple", 11.0, 30.0),
-        ("decode", "moe-gpu", 16.0, 83.0),
-        ("decode", "cpu-gpu", 23.0, 45.0),
-        ("decode", "concurrency", 20.0, 42.0),
+        ("decode", "dense-gpu", 8.0, 25.5),
+        ("decode", "moe-gpu", 14.0, 28.0),
+        ("decode", "apple", 9.0, 24.5),
+        # and this is not reached
+        ("decode", "cpu-gpu", 22.0, 44.0),
     ],
 )
 def test_unseen_devices_are_predicted_this_well(kind, name, median, p90):
@@ -42,7 +42,7 @@ def test_better_than_the_rule_of_thumb(name):
     """Of 0.55 x bandwidth / active bytes: median and 90th percentile below, the latter by two where it exceeds 50 %."""
     entry = ERRORS["decode"][name]
     assert entry["median"] < entry["rule_median"]
-    assert entry["p90"] * (2 if entry["rule_p90"] > 50 else 1) <= entry["rule_p90"] or name == "apple"
+    assert entry["p90"] * (2 if entry["rule_p90"] > 50 else 1) <= entry["rule_p90"]
     assert entry["p90"] < entry["rule_p90"]
 
 

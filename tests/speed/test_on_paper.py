@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from planner.speed.constants import load_constants
+from planner.speed.constants import Stack, load_constants
 from tools.speed_table import PAGE
 
 C = load_constants()
@@ -15,6 +15,12 @@ def together(bus: float, core: float) -> float:
     return (bus**-4 + core**-4) ** -0.25
 
 
+def attending(unit_clocks: float, stack: Stack, ratio: int) -> float:
+    """Cache bytes per second that the units can calculate with: a 16-bit element meets `ratio` query heads at 2
+    operations each."""
+    return unit_clocks * stack.decode_attention_flops_per_clock * 2 / (2 * ratio)
+
+
 def rtx_5090() -> float:
     """1792 GB/s, 104.8 TFLOP/s FP32 / 256 = 409.4 G unit-clocks; 16.077 GB of Q4_K_M per token (16.815 GB file less
     the embedding of 248 320 x 5120 at 4.5 bits and the metadata); of 64 layers 16 attend (4 heads of 256), 48 keep
@@ -23,7 +29,7 @@ def rtx_5090() -> float:
     quant = C.cores.quant_factors["gpu"]["4bit-k"]
     rate = together(1792e9 * stack.bus_fraction, 104.8e12 / 256 * C.cores.bytes_per_clock["gpu"] * quant)
     cache = 8256 * 16 * 2 * 4 * 256 * 2
-    cache_rate = 1792e9 * stack.kv_fraction * (6 / 4) ** -stack.gqa_exponent
+    cache_rate = together(1792e9 * stack.kv_fraction, attending(104.8e12 / 256, stack, 6))
     state = 48 * (48 * 128 * 128 + 10_240 * 3) * 4 * 2
     norms = 2 + (16 * 2 + 48) / 64  # on top of two per layer: queries and keys where attended, the gate where not
     launch = 64 * stack.layer_us * (1 + stack.norm_share * (norms - 2)) + 48 * stack.recurrent_layer_us
@@ -35,7 +41,8 @@ def rx_7900_xtx() -> float:
     stack = C.stacks["llama.cpp-rocm"]
     quant = C.cores.quant_factors["amd"]["4bit-k"]
     rate = together(960e9 * stack.bus_fraction, 61.39e12 / 256 * C.cores.bytes_per_clock["gpu"] * quant)
-    return 4.617e9 / rate + 4128 * LLAMA_CACHE / (960e9 * stack.kv_fraction) + 32 * stack.layer_us * 1e-6
+    cache_rate = together(960e9 * stack.kv_fraction, attending(61.39e12 / 256, stack, 4))
+    return 4.617e9 / rate + 4128 * LLAMA_CACHE / cache_rate + 32 * stack.layer_us * 1e-6
 
 
 def core_i5_9500() -> float:
