@@ -89,7 +89,7 @@ def test_apple_silicon_gets_mlx_for_macos_behind_a_router(catalog: Catalog) -> N
 
 def test_two_nodes_are_bound_or_interleaved_as_speed_and_size_ask(catalog: Catalog) -> None:
     machine = two_nodes(catalog)
-    same_band = plan(catalog, machine, server="llama-server", model="qwen3-0.6b", quant="Q8_0").plan
+    same_band = plan(catalog, machine, server="llama-server", model="qwen3-1.7b", quant="Q8_0").plan
     assert (same_band.services[0].placement.numa, same_band.services[0].placement.numa_nodes) == ("bind", (0,))
     for model in ("qwen3-30b-a3b-instruct-2507", "deepseek-v3.1"):
         spread = plan(catalog, machine, server="llama-server", model=model, quant="Q4_K_M").plan
