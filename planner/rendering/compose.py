@@ -85,7 +85,7 @@ def _front(unit: Unit, instance: Instance) -> tuple[tuple[str, ...], tuple[str, 
     launch = unit.launch
     words: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()
-    if launch.numa == "interleave" and unit.image is not None and "numactl" in unit.image.programs:
+    if launch.numa == "interleave" and _has_numactl(unit):
         nodes = ",".join(map(str, instance.nodes)) or "all"
         words, capabilities = ("numactl", f"--interleave={nodes}", "--"), ("SYS_NICE",)
     if launch.secret_environment:
@@ -192,17 +192,18 @@ def _slices(containers: tuple[Container, ...], deployment: Deployment) -> dict[s
     return found
 
 
-def _warnings(deployment: Deployment, containers: tuple[Container, ...]) -> tuple[str, ...]:
-    interleaved = [
-        c.name
-        for c, u in ((c, u) for c in containers for u in deployment.units if u.name == c.unit)
-        if u.launch.numa == "interleave" and not c.capabilities
-    ]
+def not_interleaved(deployment: Deployment) -> tuple[str, ...]:
+    """Services planned with memory interleaved over NUMA nodes whose image has no numactl to ask for it."""
     return tuple(
-        f"{name} is planned with memory interleaved over NUMA nodes, which Compose cannot ask for: the image has no"
-        " numactl. Render systemd or launch for it, or expect less bandwidth."
-        for name in interleaved
+        f"{unit.name} is planned with memory interleaved over NUMA nodes, which a container cannot ask for: the image"
+        " has no numactl. Render systemd or launch for it, or expect less bandwidth."
+        for unit in deployment.units
+        if unit.launch.numa == "interleave" and not _has_numactl(unit)
     )
+
+
+def _has_numactl(unit: Unit) -> bool:
+    return unit.image is not None and "numactl" in unit.image.programs
 
 
 def render_compose(deployment: Deployment, templates: TemplateSet, header: tuple[str, ...]) -> Bundle:
@@ -222,7 +223,7 @@ def render_compose(deployment: Deployment, templates: TemplateSet, header: tuple
     values = {
         "header": header,
         "name": "planner",
-        "warnings": _warnings(deployment, containers),
+        "warnings": not_interleaved(deployment),
         "s": None,
         "services": containers,
         "router": _router_values(deployment, containers, templates.digest),

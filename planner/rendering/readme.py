@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from planner.hardware.summary import machine_line
-from planner.rendering import compose_observability, kubernetes_readme, launchd, systemd, wired_limit
+from planner.rendering import compose, compose_observability, kubernetes_readme, launchd, systemd, wired_limit
 from planner.rendering.deployment import Deployment, Instance, Unit, reachable
 from planner.rendering.downloads import Download, downloads, local_files
 from planner.rendering.header import render_command
@@ -171,6 +171,8 @@ def readme_text(
     notes += [f"{name}: {note}" for name, note in sources.items() if note]
     if target not in _CONTAINERS:
         notes += _versions(deployment)
+    if target in ("compose", "quadlet"):
+        notes += compose.not_interleaved(deployment)
     if target == "kubernetes":
         notes += kubernetes_readme.limits(deployment)
     values = {
@@ -195,6 +197,7 @@ def readme_text(
         "batch": any(u.service.role == "batch" for u in deployment.units),
         "needs_key": _needs_key(deployment),
         "numa": _numa(deployment),
+        "numactl": _numa(deployment) and deployment.options.numa_style == "numactl",
         "starts": _starts(deployment, target),
         "files": sorted(files),
         "wired_limit": wired_limit.PATH if wired_limit.PATH in files else None,

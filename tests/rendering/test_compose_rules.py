@@ -188,6 +188,17 @@ def test_digests_can_be_required_and_latest_is_refused() -> None:
             lay_out(plan, (moved,), "compose")
 
 
+@pytest.mark.parametrize("target", ["compose", "quadlet"])
+def test_the_readme_says_where_memory_is_not_interleaved(target: str) -> None:
+    plan, (unit,) = plans.cpu()
+    interleaved = replace(unit, launch=replace(unit.launch, numa="interleave", numa_nodes=(0, 1)))
+    text = lay_out(plan, (interleaved,), target)["README.md"]
+    assert "which a container cannot ask for: the image has no numactl" in text
+    assert "--cpuset-mems" not in text
+    assert "slices are installed" not in text
+    assert "cannot ask for" not in lay_out(plan, (unit,), target)["README.md"]
+
+
 def test_an_interleaved_plan_says_what_compose_cannot_do() -> None:
     plan, (unit,) = plans.cpu()
     launch = replace(unit.launch, numa="interleave", numa_nodes=(0, 1))
