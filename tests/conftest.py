@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,13 +27,25 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     return folder
 
 
-_deselected: list[pytest.Item] = []
+_left_to_tools = {"tests": 0}
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
-    _deselected.extend(item for item in items if item.get_closest_marker("tools"))
+    _left_to_tools["tests"] += sum(1 for item in items if item.get_closest_marker("tools"))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker tells the process that prints."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput.update(_left_to_tools)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Every worker collects all tests and runs some."""
+    _left_to_tools["tests"] = max(_left_to_tools["tests"], getattr(node, "workeroutput", {}).get("tests", 0))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    if _deselected and not hasattr(config, "workerinput"):
-        print(f"{len(_deselected)} more tests need real tools; `{REAL_TOOLS_COMMAND}` obtains them and runs all")
+    if _left_to_tools["tests"] and not hasattr(config, "workerinput"):
+        print(f"{_left_to_tools['tests']} more tests need real tools; `{REAL_TOOLS_COMMAND}` obtains them and runs all")
