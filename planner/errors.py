@@ -26,6 +26,16 @@ class UsageError(PlannerError):
     exit_code = 2
 
 
+class UnknownChoice(UsageError):
+    """A name that is none of a fixed list, whose members are called `kind`."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        names = tuple(known)
+        close = near_misses(name, names)
+        hint = f"did you mean {close[0]}?" if close else f"{kind}s: {', '.join(names)}"
+        super().__init__(f"unknown {kind} {name!r}", hint=hint)
+
+
 class CatalogError(PlannerError):
     """A catalog file is broken or names something that does not exist."""
 

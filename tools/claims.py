@@ -23,7 +23,7 @@ import yaml
 from typer.testing import CliRunner
 
 from planner.cli.app import build
-from tools.speed_table import between
+from tools.pages import between, keep
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, DATA = ROOT / "docs" / "claims.md", ROOT / "docs" / "claims.yaml"
@@ -88,12 +88,7 @@ def page() -> str:
 
 def main() -> int:
     text = page()
-    if "--check" in sys.argv:
-        current = PAGE.read_text(encoding="utf-8") == text
-        print("docs/claims.md is current" if current else "docs/claims.md differs: python tools/claims.py")
-        return 0 if current else 5
-    PAGE.write_text(text, encoding="utf-8")
-    return 0
+    return keep(PAGE, text, "tools/claims.py", check="--check" in sys.argv)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import planner
 from planner.planning.plan import Answer
 from planner.units import format_gib, format_rate, format_tokens
-from tools.speed_table import between
+from tools.pages import between, keep
 
 if TYPE_CHECKING:
     from planner.catalog.catalog import Catalog
@@ -128,12 +128,7 @@ def page(found: list[tuple[Machine, str, Answer]]) -> str:
 
 def main() -> int:
     text = page(list(answers(planner.load_catalog())))
-    if "--check" in sys.argv:
-        current = PAGE.read_text(encoding="utf-8") == text
-        print("docs/plans.md is current" if current else "docs/plans.md differs: python tools/plans_table.py")
-        return 0 if current else 5
-    PAGE.write_text(text, encoding="utf-8")
-    return 0
+    return keep(PAGE, text, "tools/plans_table.py", check="--check" in sys.argv)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from tools.pages import between
+
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "speed.md"
 NAMES = {
     "all": "all", "dense-gpu": "dense, one GPU", "moe-gpu": "MoE, one GPU", "apple": "Apple", "cpu": "CPU",
@@ -51,10 +53,3 @@ def page(errors: dict[str, Any], worked: str) -> str:
     """docs/speed.md with its table and its worked rows made anew."""
     text = between(PAGE.read_text(encoding="utf-8"), "rows", worked)
     return between(text, "errors", table(errors))
-
-
-def between(text: str, name: str, content: str) -> str:
-    """The text with something else between the marks of that name."""
-    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    before, rest = text.split(begin)
-    return f"{before}{begin}\n{content}\n{end}{rest.split(end)[1]}"

@@ -31,18 +31,26 @@ def explain_loss(winner: Candidate, loser: Candidate, ranking: Ranking) -> tuple
 
 def missed_targets(speed: Speed, targets: Targets) -> tuple[str, ...]:
     """A phrase for each target that is missed or cannot be judged."""
-    found = []
-    if targets.decode_tokens_per_s is not None:
-        rate = speed.decode_tokens_per_s
-        if rate is None or rate.expected < targets.decode_tokens_per_s:
-            shown = format_rate(rate.expected if rate else None)
-            found.append(f"decode {shown} tok/s, target {format_rate(targets.decode_tokens_per_s)}")
-    if targets.ttft_s is not None:
-        wait = speed.ttft_s
-        if wait is None or wait.expected > targets.ttft_s:
-            shown = "unknown" if wait is None else f"{wait.expected:.1f} s"
-            found.append(f"first token {shown}, target {targets.ttft_s:g} s")
+    rate, wait, found = speed.decode_tokens_per_s, speed.ttft_s, []
+    if _too_slow(speed, targets):
+        shown = format_rate(rate.expected if rate else None)
+        found.append(f"decode {shown} tok/s, target {format_rate(targets.decode_tokens_per_s)}")
+    if _too_late(speed, targets):
+        shown = "unknown" if wait is None else f"{wait.expected:.1f} s"
+        found.append(f"first token {shown}, target {targets.ttft_s:g} s")
     return tuple(found)
+
+
+def _too_slow(speed: Speed, targets: Targets) -> bool:
+    """Decoding misses its target, or is not known to meet it."""
+    rate, least = speed.decode_tokens_per_s, targets.decode_tokens_per_s
+    return least is not None and (rate is None or rate.expected < least)
+
+
+def _too_late(speed: Speed, targets: Targets) -> bool:
+    """The first token misses its target, or is not known to meet it."""
+    wait, most = speed.ttft_s, targets.ttft_s
+    return most is not None and (wait is None or wait.expected > most)
 
 
 _LIMITS: dict[BoundBy, str] = {
@@ -56,10 +64,10 @@ _LIMITS: dict[BoundBy, str] = {
 
 def limits_of(speed: Speed, targets: Targets) -> tuple[str, ...]:
     """What stands behind each target that is missed: the bound of decoding; of a prompt its arithmetic."""
-    rate, wait, found = speed.decode_tokens_per_s, speed.ttft_s, []
-    if targets.decode_tokens_per_s is not None and (rate is None or rate.expected < targets.decode_tokens_per_s):
+    found = []
+    if _too_slow(speed, targets):
         found.append(f"decoding is limited by {_LIMITS[speed.bound_by]}")
-    if targets.ttft_s is not None and wait is not None and wait.expected > targets.ttft_s:
+    if speed.ttft_s is not None and _too_late(speed, targets):
         found.append("reading the prompt is limited by compute")
     return tuple(found)
 

@@ -106,17 +106,17 @@ def constraints_from(catalog: Catalog, given: Mapping[str, Any]) -> Constraints:
     """Constraints from the keywords of `planner.recommend` (text or numbers), names resolved in the catalog.
 
     Raises UsageError for unreadable or contradictory values, UnknownName for names with near misses."""
-    unknown = [name for name in given if name not in _READERS]
+    unknown = [name for name in given if name not in READERS]
     if unknown:
-        close = near_misses(unknown[0], _READERS)
+        close = near_misses(unknown[0], READERS)
         raise UsageError(
             f"unknown constraint {unknown[0]!r}",
-            hint=f"did you mean {', '.join(close)}?" if close else f"known: {', '.join(_READERS)}",
+            hint=f"did you mean {', '.join(close)}?" if close else f"known: {', '.join(READERS)}",
         )
     values: dict[str, Any] = {}
     for name, value in given.items():
         if value is not None:
-            field, reader = _READERS[name]
+            field, reader = READERS[name]
             values[field] = reader(catalog, value)
     if "server" in values and "quant" in values:
         values["quant"] = _readable_quant(catalog, str(given["quant"]), values["server"])
@@ -275,7 +275,8 @@ def _one_of(*known: str) -> Any:
     return read
 
 
-_READERS: dict[str, tuple[str, Any]] = {
+# Keywords, which are the names of the options: the field that each sets, and how its value is read.
+READERS: dict[str, tuple[str, Any]] = {
     "users": ("users", _users),
     "context": ("context_tokens", _context),
     "roles": ("roles", _roles),

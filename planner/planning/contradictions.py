@@ -10,7 +10,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from planner.errors import UsageError
-from planner.planning.constraints import Constraints
+from planner.planning.constraints import READERS, Constraints
 from planner.planning.eligibility import KINDS
 from planner.planning.placement import Site
 from planner.planning.question import Question, list_triples
@@ -22,6 +22,7 @@ from planner.units import format_tokens
 
 # Constraints that rule models, quants and servers in or out by themselves, whatever memory and speed say.
 _FIELDS = ("models", "family", "quant", "min_quant", "server", "kv_type", "license", "exclude", "context_tokens")
+_KEYWORDS = {field: keyword for keyword, (field, _) in READERS.items()}
 _WORKLOAD = "workload"
 
 # Reasons that only repeat which name was asked for.
@@ -133,13 +134,13 @@ def _option(name: str, case: Case) -> str:
         return f"--workload {case.workload.id}"
     value = getattr(case.constraints, name)
     if name == "context_tokens":
-        return f"--context {format_tokens(value) if value else 'max'}"
+        return f"{_flag(name)} {format_tokens(value) if value else 'max'}"
     if name == "exclude":
-        return f"--exclude {','.join(value)}"
+        return f"{_flag(name)} {','.join(value)}"
     if name == "models":
-        return " ".join(f"--model {one}" for one in value)
+        return " ".join(f"{_flag(name)} {one}" for one in value)
     return f"{_flag(name)} {value.label if isinstance(value, KvType) else value}"
 
 
 def _flag(name: str) -> str:
-    return {"context_tokens": "--context", "models": "--model"}.get(name, f"--{name.replace('_', '-')}")
+    return f"--{_KEYWORDS.get(name, name).replace('_', '-')}"

@@ -11,8 +11,7 @@ from planner.planning.bounds import bound_of, news_of, sharpened
 from planner.planning.question import Offers, Question, Triple, list_models, triples_of
 from planner.planning.rank import Known, Value
 from planner.sizing.least import least_bytes
-from planner.sizing.shapes import shapes_of
-from planner.sizing.tensors import expand
+from planner.sizing.shapes import shape_in
 from planner.speed.ceiling import Ceiling
 
 _Entry = tuple[tuple[Value, ...], str, str, str, Triple | None, bool]
@@ -38,7 +37,6 @@ class Frontier:
         self._ceiling = Ceiling(question.site.hardware, question.site.pools)
         self._models = {model.id: model for model in models}
         self._offers = Offers(question)
-        self._shapes = shapes_of(question.catalog)
         self._rated: dict[tuple[str, str, str], _Rated] = {}
         ranking, abilities = question.ranking, question.abilities
         self._heap: list[_Entry] = [
@@ -89,7 +87,7 @@ class Frontier:
         return None
 
     def _rate(self, triple: Triple) -> _Rated:
-        shape = self._shapes.get(triple.model.id) or expand(triple.model).shape
+        shape = shape_in(self._question.catalog, triple.model)
         least, demand = least_bytes(shape, triple.quant), self._question.demand
         if least.resident > self.memory_bytes:
             return _Rated(least.resident, None)

@@ -26,7 +26,7 @@ from planner.planning.recommend import case_of, decide
 from planner.planning.search import Found, evaluate
 from planner.sizing.least import least_bytes
 from planner.sizing.records import Placement, Record
-from planner.sizing.tensors import expand
+from planner.sizing.shapes import shape_in
 from planner.speed.ceiling import Ceiling
 from planner.speed.records import Range
 
@@ -148,7 +148,8 @@ class _Limits:
 
     def point_of(self, triple: Triple) -> Point | None:
         """None when it exceeds all memory together."""
-        shape, model, demand = expand(triple.model).shape, triple.model, self._question.demand
+        model, demand = triple.model, self._question.demand
+        shape = shape_in(self._question.catalog, model)
         least = least_bytes(shape, triple.quant)
         if least.resident > self._memory_bytes:
             return None

@@ -44,9 +44,9 @@ def _targets(main: Chosen) -> Reason:
     targets = main.question.ranking.targets
     missed = missed_targets(main.candidate.speed, targets)
     if missed:
+        text = f"misses {'; '.join(missed)}: nothing of use that fits here does better"
         limits = ", ".join(limits_of(main.candidate.speed, targets))
-        text = f"misses {'; '.join(missed)}: nothing of use that fits here does better; {limits}"
-        return Reason(rule="targets", text=text.removesuffix("; "))
+        return Reason(rule="targets", text=f"{text}; {limits}" if limits else text)
     parts = []
     speed = main.candidate.speed
     if targets.decode_tokens_per_s is not None and speed.decode_tokens_per_s is not None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from msgspec.structs import replace
 
-from planner.errors import UsageError, near_misses
+from planner.errors import UnknownChoice
 from planner.planning.plan import Plan
 from planner.rendering.bundle import TARGETS, Bundle, CannotServe, RenderOptions
 from planner.rendering.compose import render_compose
@@ -68,11 +68,7 @@ def lay_out(
 def _check_target(target: str) -> None:
     known = (*TARGETS, "all")
     if target not in known:
-        close = near_misses(target, known)
-        raise UsageError(
-            f"unknown target {target!r}",
-            hint=f"did you mean {close[0]}?" if close else f"targets: {', '.join(known)}",
-        )
+        raise UnknownChoice("target", target, known)
 
 
 def _one_target(deployment: Deployment, target: str) -> Bundle:

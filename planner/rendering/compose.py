@@ -184,11 +184,10 @@ def _router_values(deployment: Deployment, containers: tuple[Container, ...], di
 
 def _slices(containers: tuple[Container, ...], deployment: Deployment) -> dict[str, dict[str, str]]:
     found = {}
-    for unit in deployment.units:
-        for instance in deployment.instances(unit):
-            if any(c.name == instance.name and c.slice for c in containers):
-                nodes = ",".join(map(str, instance.nodes))
-                found[slice_name(instance.nodes)] = {"nodes": nodes, "cpus": cpu_list(instance.cpus)}
+    for _, instance in deployment.processes():
+        if any(c.name == instance.name and c.slice for c in containers):
+            nodes = ",".join(map(str, instance.nodes))
+            found[slice_name(instance.nodes)] = {"nodes": nodes, "cpus": cpu_list(instance.cpus)}
     return found
 
 

@@ -51,8 +51,8 @@ def ports(deployment: Deployment) -> tuple[tuple[str, int], ...]:
     if not deployment.options.observability:
         return ()
     found = (("grafana", GRAFANA_PORT), ("prometheus", PROMETHEUS_PORT))
-    instances = [instance for unit in deployment.units for instance in deployment.instances(unit)]
-    own = {deployment.router.port} if deployment.router is not None else {instance.port for instance in instances}
+    router = deployment.router
+    own = {router.port} if router is not None else {instance.port for _, instance in deployment.processes()}
     for name, port in found:
         if port in own:
             raise RenderError(f"{name} and a planned service both want port {port}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 import msgspec
@@ -91,6 +91,12 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     def apple(self) -> bool:
         """True when the plan is for a Mac: containers and units cannot serve it."""
         return self.plan.hardware.os.name == "macos" or any(u.launch.backend == "metal" for u in self.units)
+
+    def processes(self) -> Iterator[tuple[Unit, Instance]]:
+        """Every process, with the unit that it belongs to."""
+        for unit in self.units:
+            for instance in self.instances(unit):
+                yield unit, instance
 
     def instances(self, unit: Unit) -> tuple[Instance, ...]:
         """The processes of a unit: one, or one per NUMA node with ports counted up."""
@@ -229,13 +235,12 @@ def _check_options(options: RenderOptions) -> None:
 
 def _check_ports(deployment: Deployment) -> None:
     taken = {deployment.router.port: "router"} if deployment.router else {}
-    for unit in deployment.units:
-        for instance in deployment.instances(unit):
-            if not 1 <= instance.port <= 65535:
-                raise RenderError(f"{instance.name}: {instance.port} is not a port")
-            if instance.port in taken:
-                raise RenderError(f"{instance.name} and {taken[instance.port]} both want port {instance.port}")
-            taken[instance.port] = instance.name
+    for _, instance in deployment.processes():
+        if not 1 <= instance.port <= 65535:
+            raise RenderError(f"{instance.name}: {instance.port} is not a port")
+        if instance.port in taken:
+            raise RenderError(f"{instance.name} and {taken[instance.port]} both want port {instance.port}")
+        taken[instance.port] = instance.name
 
 
 def _check_exposure(deployment: Deployment) -> None:

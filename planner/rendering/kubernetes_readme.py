@@ -60,5 +60,4 @@ def forwards(deployment: Deployment) -> list[str]:
     """Services and ports, as `kubectl port-forward` takes them, that bring this machine to where clients connect."""
     if deployment.router is not None:
         return [f"{object_name('router')} {deployment.router.port}"]
-    pairs = [(unit, instance) for unit in deployment.units for instance in deployment.instances(unit)]
-    return [f"{object_name(i.name)} {i.port}:{u.launch.port}" for u, i in pairs]
+    return [f"{object_name(i.name)} {i.port}:{u.launch.port}" for u, i in deployment.processes()]

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from planner.hardware.summary import machine_line
 from planner.rendering import compose, compose_observability, kubernetes_readme, launchd, systemd, wired_limit
-from planner.rendering.deployment import Deployment, Instance, Unit, reachable
+from planner.rendering.deployment import Deployment, Unit, reachable
 from planner.rendering.downloads import Download, downloads, local_files
 from planner.rendering.header import render_command
 from planner.rendering.kubernetes_pod import KEY_SECRET, object_name
@@ -99,27 +99,21 @@ def _endpoints(deployment: Deployment) -> list[dict[str, object]]:
             "roles": [unit.service.role],
             "key": unit.launch.has_key,
         }
-        for unit in deployment.units
-        for instance in deployment.instances(unit)
+        for unit, instance in deployment.processes()
     ]
 
 
 def _numa(deployment: Deployment) -> list[dict[str, object]]:
     return [
         {"service": instance.name, "how": unit.launch.numa, "nodes": ",".join(map(str, instance.nodes)) or "all"}
-        for unit in deployment.units
-        for instance in deployment.instances(unit)
+        for unit, instance in deployment.processes()
         if unit.launch.numa != "none"
     ]
 
 
-def _unit_instances(deployment: Deployment) -> list[tuple[Unit, Instance]]:
-    return [(unit, instance) for unit in deployment.units for instance in deployment.instances(unit)]
-
-
 def _starts(deployment: Deployment, target: str) -> list[str]:
     """What is started: unit names, agent labels or scripts."""
-    pairs = _unit_instances(deployment)
+    pairs = list(deployment.processes())
     router = deployment.router is not None
     if target == "systemd":
         return [systemd.instance_unit(u, i) for u, i in pairs] + (["planner-router.service"] if router else [])

@@ -67,12 +67,11 @@ def router_config(deployment: Deployment, key_file: str, target: str) -> str:
     assert deployment.router is not None
     endpoints = {endpoint.service: endpoint for endpoint in deployment.router.endpoints}
     backends, health = [], {}
-    for unit in deployment.units:
+    for unit, instance in deployment.processes():
         if unit.name in endpoints:
-            for instance in deployment.instances(unit):
-                url = f"http://{server_address(deployment, target, unit, instance)}"
-                backends.append(_backend(unit, instance, endpoints[unit.name], url, key_file))
-                health[instance.name] = unit.launch.health.path
+            url = f"http://{server_address(deployment, target, unit, instance)}"
+            backends.append(_backend(unit, instance, endpoints[unit.name], url, key_file))
+            health[instance.name] = unit.launch.health.path
     document = {
         "key_file": key_file,
         "fallback": True,

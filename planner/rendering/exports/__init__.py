@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from planner.errors import UsageError, near_misses
+from planner.errors import UnknownChoice
 from planner.rendering.bundle import CannotServe
 from planner.rendering.deployment import Deployment
 from planner.rendering.exports.haproxy import haproxy_config
@@ -36,9 +36,7 @@ def check_exports(names: tuple[str, ...]) -> None:
     """Raises UsageError for a name that is no export."""
     for name in names:
         if name not in EXPORTS:
-            close = near_misses(name, EXPORTS)
-            hint = f"did you mean {close[0]}?" if close else f"exports: {', '.join(EXPORTS)}"
-            raise UsageError(f"unknown export {name!r}", hint=hint)
+            raise UnknownChoice("export", name, EXPORTS)
 
 
 def usable(names: tuple[str, ...], target: str) -> tuple[str, ...]:

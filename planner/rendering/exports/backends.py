@@ -47,8 +47,7 @@ def backends(deployment: Deployment, target: str) -> tuple[Backend, ...]:
     """Every process of the deployment, by role."""
     found = [
         _backend(unit, instance, server_address(deployment, target, unit, instance), _names(deployment, unit))
-        for unit in deployment.units
-        for instance in deployment.instances(unit)
+        for unit, instance in deployment.processes()
     ]
     return tuple(sorted(found, key=lambda backend: _ROLES.index(backend.role)))
 

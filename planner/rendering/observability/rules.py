@@ -32,16 +32,15 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 def alert_rules(deployment: Deployment) -> tuple[Rule, ...]:
     """The rules of a deployment: the router's, then those of each process."""
     rules = [] if deployment.router is None else [_router_down(), _refused()]
-    for unit in deployment.units:
-        for instance in deployment.instances(unit):
-            found = (
-                _down(deployment, unit, instance),
-                _waiting(deployment, unit, instance),
-                _slow_first_token(deployment, unit, instance),
-                _slow_decode(unit, instance),
-                _cache_full(unit, instance),
-            )
-            rules += [rule for rule in found if rule is not None]
+    for unit, instance in deployment.processes():
+        found = (
+            _down(deployment, unit, instance),
+            _waiting(deployment, unit, instance),
+            _slow_first_token(deployment, unit, instance),
+            _slow_decode(unit, instance),
+            _cache_full(unit, instance),
+        )
+        rules += [rule for rule in found if rule is not None]
     return tuple(rules)
 
 
