@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import importlib
 import json
+import select
 import socket
 import sys
 import threading
@@ -178,6 +180,16 @@ def held(house: House, headers: dict[str, str], results: list[int]) -> threading
     thread = threading.Thread(target=run)
     thread.start()
     return thread
+
+
+def leave_silent(house: House) -> None:
+    """A client that leaves once the interactive backend has its request, before any byte of an answer."""
+    asked = len(house.interactive.asked)
+    client = http.client.HTTPConnection("127.0.0.1", house.served.port)
+    client.request("POST", "/v1/chat/completions", json.dumps({"model": "default", "hold": True}), HEADERS)
+    until(lambda: len(house.interactive.asked) > asked)
+    assert not select.select([client.sock], [], [], 0)[0]
+    client.close()
 
 
 def samples(house: House) -> dict[str, float]:
