@@ -85,7 +85,7 @@ def _footprint(
 def search_images(question: Question) -> Found:
     """The first image model of the shortlist that fits, in the row's order: nothing else tells them apart."""
     room = SERVERS["localai"]
-    found = Found([], [], [], [])
+    found = Found()
     order = {name: place for place, name in enumerate(question.ranking.row.shortlist)}
     images = [model for model in question.catalog.models.values() if model.kind == "image"]
     for model in sorted(images, key=lambda model: (order.get(model.id, len(order)), model.id)):

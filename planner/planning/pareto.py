@@ -19,15 +19,15 @@ from planner.errors import UsageError
 from planner.hardware.facts import Hardware
 from planner.planning.comparison import missed_targets
 from planner.planning.constraints import Constraints
+from planner.planning.frontier import ceiling_of
 from planner.planning.machine import site_of
-from planner.planning.question import Question, Triple, list_triples
+from planner.planning.question import Offers, Question, Triple, list_triples
 from planner.planning.rank import SPEED_BANDS_PER_DOUBLING, Candidate, Ranking, Value, ability_band, key_of
 from planner.planning.recommend import case_of, decide
 from planner.planning.search import Found, evaluate
 from planner.sizing.least import least_bytes
 from planner.sizing.records import Placement, Record
 from planner.sizing.shapes import shape_in
-from planner.speed.ceiling import Ceiling
 from planner.speed.records import Range
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def best_of_points(question: Question, *, everything: bool = False) -> dict[Poin
         bound = limits.point_of(triple)
         if bound is None or (not everything and _dominators(bound, best)):
             continue
-        for candidate in evaluate(triple, far, Found([], [], [], [])):
+        for candidate in evaluate(triple, far, Found()):
             point, key = point_of(candidate, question.ranking), key_of(candidate, question.ranking)
             if point not in best or key < best[point][0]:
                 best[point] = key, candidate
@@ -143,7 +143,7 @@ class _Limits:
     def __init__(self, question: Question) -> None:
         site = question.site
         self._question = question
-        self._ceiling = Ceiling(site.hardware, site.pools)
+        self._ceiling = ceiling_of(question, Offers(question))
         self._memory_bytes = sum(site.available_bytes(pool) for pool in site.pools)
 
     def point_of(self, triple: Triple) -> Point | None:
@@ -153,7 +153,7 @@ class _Limits:
         least = least_bytes(shape, triple.quant)
         if least.resident > self._memory_bytes:
             return None
-        rate = self._ceiling.decode_tokens_per_s(least, shape, demand.users)
+        rate = self._ceiling.decode_tokens_per_s(least, shape, triple.quant.speed_class, demand.users)
         return Point(
             ability_band(triple.ability, self._question.ranking.edges),
             _NO_LIMIT if rate is None else _step(rate),
@@ -164,7 +164,7 @@ class _Limits:
 def _with_reach(planned: Candidate, question: Question) -> Candidate | None:
     """The chosen candidate with the context that it reaches."""
     triple = Triple((), planned.model, planned.quant, planned.server, planned.ability)
-    every = evaluate(triple, _far(question), Found([], [], [], []))
+    every = evaluate(triple, _far(question), Found())
     return next((other for other in every if other.placement == planned.placement), None)
 
 

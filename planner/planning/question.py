@@ -21,6 +21,7 @@ from planner.servers import SERVERS
 
 if TYPE_CHECKING:
     from planner.catalog.catalog import Catalog
+    from planner.servers.base import ServerRoom
 
 
 class Question(NamedTuple):
@@ -83,6 +84,19 @@ class Offers:
         ]
         self._judged: dict[tuple[str, str], tuple[Quant | None, Refusal | None]] = {}
 
+    @property
+    def rooms(self) -> list[ServerRoom]:
+        """The servers that may serve."""
+        return [room for _, room in self._rooms]
+
+    def quants(self) -> list[Quant]:
+        """The quants that some allowed server reads and that may be used."""
+        question, formats = self._question, set[str]()
+        for server, _ in self._rooms:
+            formats.update(question.catalog.server(server).formats)
+        readable = [quant for quant in question.catalog.quants.values() if quant.format in formats]
+        return [quant for quant in readable if refuse_quant(quant, question.floor, question.constraints) is None]
+
     def of(self, model: Model) -> Iterator[tuple[Quant, str, Refusal | None]]:
         """Quant, server, and the reason where it may not be used."""
         asked = self._question.constraints.quant
@@ -106,9 +120,8 @@ class Offers:
 class _Bounds:
     """The bounds of one model's triples: what a quant says on any server, and a server in any quant, is asked once."""
 
-    def __init__(self, model: Model, question: Question) -> None:
-        self._model, self._question = model, question
-        self._alone = bound_of(Known(model, question.abilities[model.id].doublings), question.ranking)
+    def __init__(self, model: Model, question: Question, alone: tuple[Value, ...]) -> None:
+        self._model, self._question, self._alone = model, question, alone
         self._in_quant: dict[tuple[str, str], tuple[float, tuple[Value, ...]]] = {}
         self._on_server: dict[str, tuple[Value, ...]] = {}
 
@@ -130,11 +143,18 @@ class _Bounds:
         return ability, sharpened(self._alone, "quant", news, ranking)
 
 
-def triples_of(model: Model, question: Question, offers: Offers) -> tuple[list[Triple], list[Rejected]]:
-    """The quants and servers of one model that may compete, and why the others may not."""
+def alone(model: Model, question: Question) -> tuple[Value, ...]:
+    """The bound of a model of which nothing else is known."""
+    return bound_of(Known(model, question.abilities[model.id].doublings), question.ranking)
+
+
+def triples_of(
+    model: Model, question: Question, offers: Offers, bound: tuple[Value, ...]
+) -> tuple[list[Triple], list[Rejected]]:
+    """The quants and servers of one model that may compete, and why the others may not. `bound`: the model's own."""
     found: list[Triple] = []
     losers: list[Rejected] = []
-    bounds = _Bounds(model, question)
+    bounds = _Bounds(model, question, bound)
     for quant, server, why in offers.of(model):
         if why is None:
             found.append(bounds.triple(quant, server))
@@ -151,7 +171,7 @@ def list_triples(question: Question) -> tuple[list[Triple], list[Rejected]]:
     offers = Offers(question)
     found: list[Triple] = []
     for model in models:
-        triples, refused = triples_of(model, question, offers)
+        triples, refused = triples_of(model, question, offers, alone(model, question))
         found.extend(triples)
         losers.extend(refused)
     found.sort(key=lambda triple: (triple.bound, triple.model.id, triple.quant.id, triple.server))

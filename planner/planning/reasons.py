@@ -20,7 +20,7 @@ def reasons_of(services: Services, site: Site, ability: Ability | None, runners:
     main = services.chosen[0]
     found = [_fit(services, site), _targets(main)]
     if ability is not None:
-        found.append(_model(main, ability, runners))
+        found.append(_model(main, ability))
     found += [_quant(main), *_roles(services)]
     if runners:
         level, text = explain_loss(main.candidate, runners[0], main.question.ranking)
@@ -57,13 +57,13 @@ def _targets(main: Chosen) -> Reason:
     return Reason(rule="targets", text=f"meets its targets: {'; '.join(parts)}" if parts else "")
 
 
-def _model(main: Chosen, ability: Ability, runners: list[Candidate]) -> Reason:
+def _model(main: Chosen, ability: Ability) -> Reason:
     name = main.candidate.model.name
     asked = main.question.constraints.models
     if len(asked) == 1:
         return Reason(rule="model", text=f"{name} was asked for")
-    rivals = len({other.model.id for other in runners} - {main.candidate.model.id})
-    among = f", first of {rivals + 1} models compared here" if rivals else ""
+    rivals = main.found.competing
+    among = f", first of {rivals} models that may serve here" if rivals > 1 else ""
     text = f"{name}: ability {ability.doublings:.1f} size doublings ({ability.basis}){among}"
     if not main.question.ranking.is_useful(main.candidate.ability):
         text += "; too weak to be of much use, but nothing more able fits here"

@@ -87,7 +87,7 @@ def _outcome(question: Question, reference: Reference, model_id: str, quant_id: 
         return refusal.text
     ability = ability_in(quant, model, question.abilities)
     bound = bound_of(Known(model, ability, quant, reference.server), question.ranking)
-    found = Found([], [], [], [])
+    found = Found()
     asked = question._replace(kinds=kinds, constraints=free)
     candidates = list(evaluate(Triple(bound, model, quant, reference.server, ability), asked, found))
     if not candidates:

@@ -19,7 +19,7 @@ from planner.planning.comparison import losing_level
 from planner.planning.constraints import Constraints
 from planner.planning.eligibility import Refusal
 from planner.planning.fit import Demand, Fitter
-from planner.planning.frontier import Frontier
+from planner.planning.frontier import Frontier, TooLarge
 from planner.planning.placement import Attempt, Site, attempts
 from planner.planning.plan import Rejected
 from planner.planning.question import Question, Triple, context_of
@@ -33,18 +33,20 @@ RUNNERS_UP = 6
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What a search brought: candidates best first, losers, what did not fit, and what fits but is too slow."""
+    """What a search brought: candidates best first, losers, what did not fit, and what fits but is too slow.
+    `competing`: how many models might serve, by their kind, capabilities, licence and context."""
 
-    candidates: list[Candidate]
-    rejected: list[Rejected]
-    misses: list[tuple[Triple, Attempt]]
-    slow: list[tuple[Triple, Speed]]
+    candidates: list[Candidate] = []
+    rejected: list[Rejected] = []
+    misses: list[tuple[Triple, Attempt]] = []
+    slow: list[tuple[Triple, Speed]] = []
+    competing: int = 0
 
 
 def search(question: Question) -> Found:
     """The best candidates for one service, and why the others are none."""
     frontier = Frontier(question)
-    found = Found([], frontier.losers, [], [])
+    found = Found(rejected=frontier.losers, competing=frontier.competing)
     leaders = _Leaders(question)
     while frontier and not leaders.beat(frontier.bound):
         triple = frontier.pop()
@@ -96,12 +98,23 @@ def _judge_too_large(frontier: Frontier, question: Question, found: Found) -> No
     """What exceeds all memory together. Without any candidate the nearest misses are sized exactly: the least of a
     triple lacks no more than the triple itself."""
     memory_bytes = frontier.memory_bytes
-    for least, triple in sorted(frontier.too_large, key=lambda entry: (entry[0], entry[1].model.id)):
+    if found.candidates:
+        for large in sorted(frontier.too_large, key=lambda entry: (entry.least_bytes, entry.model.id)):
+            found.rejected.append(_exceeds(large, memory_bytes))
+        return
+    for least, triple in frontier.triples_too_large():
         if found.candidates or least - memory_bytes > _nearest_bytes(found):
-            text = f"needs more than {format_gib(least)}, all memory together has {format_gib(memory_bytes)}"
-            found.rejected.append(_loser(triple, "memory", text))
+            found.rejected.append(_exceeds(TooLarge(least, triple.model, triple.quant, triple), memory_bytes))
         else:
             found.candidates.extend(evaluate(triple, question, found))
+
+
+def _exceeds(large: TooLarge, memory_bytes: float) -> Rejected:
+    text = f"needs more than {format_gib(large.least_bytes)}, all memory together has {format_gib(memory_bytes)}"
+    server = large.triple.server if large.triple else None
+    return Rejected(
+        model=large.model.id, quant=large.quant.id, server=server, placement=None, reason_id="memory", text=text
+    )
 
 
 def _nearest_bytes(found: Found) -> float:
@@ -230,21 +243,22 @@ def _loser(triple: Triple, reason_id: str, text: str, attempt: Attempt | None = 
     )
 
 
-def _not_tried(rest: list[str], found: Found, question: Question) -> Iterator[Rejected]:
+def _not_tried(rest: dict[str, tuple[Value, ...]], found: Found, question: Question) -> Iterator[Rejected]:
     """One entry per model that the search never sized: the level at which its best case loses."""
     seen = {candidate.model.id for candidate in found.candidates} | {loser.model for loser in found.rejected}
     best = found.candidates[0]
-    for name in rest:
+    key = key_of(best, question.ranking)
+    for name, bound in rest.items():
         if name not in seen:
-            reason_id, text = _bound_loss(question.catalog.models[name], best, question)
-            yield Rejected(model=name, quant=None, server=None, placement=None, reason_id=reason_id, text=text)
+            level = losing_level(bound, key, question.ranking)
+            text = _bound_loss(level, question.abilities[name].doublings, best, question)
+            yield Rejected(model=name, quant=None, server=None, placement=None, reason_id=level, text=text)
 
 
-def _bound_loss(model: Model, best: Candidate, question: Question) -> tuple[str, str]:
-    row, ability = question.ranking.row, question.abilities[model.id].doublings
-    if row.shortlist and model.id not in row.shortlist and best.model.id in row.shortlist:
-        return "shortlist", f"not on the shortlist of row {row.id}, where {best.model.name} fits"
-    if ability < best.ability:
+def _bound_loss(level: str, ability: float, best: Candidate, question: Question) -> str:
+    if level == "shortlist":
+        return f"not on the shortlist of row {question.ranking.row.id}, where {best.model.name} fits"
+    if level == "ability" and ability < best.ability:
         lost = best.ability - ability
-        return "ability", f"at best {lost:.1f} size doublings less able than {best.model.name}, which fits"
-    return "order", f"ranked below {best.model.name} before its size was asked"
+        return f"at best {lost:.1f} size doublings less able than {best.model.name}, which fits"
+    return f"at its best it ranks below {best.label} by {level}"

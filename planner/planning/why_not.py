@@ -49,7 +49,7 @@ def _service_for(model: Model, services: Services) -> Chosen:
 def _of_service(model: Model, service: Chosen) -> tuple[Rejected, ...]:
     question = _alone(model, service.question)
     triples, refused = list_triples(question)
-    found = Found([], [], [], [])
+    found = Found()
     candidates = [candidate for triple in triples for candidate in evaluate(triple, question, found)]
     # What was tried says more than what may not be tried, and of that the memory says most.
     tried = sorted(found.rejected, key=lambda loser: loser.reason_id != "memory")

@@ -2,47 +2,60 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from operator import le
+from typing import TYPE_CHECKING
 
 from planner.sizing.records import Placement
 from planner.speed.constants import load_constants
 from planner.speed.devices import cpu_reader
+from planner.speed.formulas import expert_coverage
+from planner.speed.rates import unpacked
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from planner.catalog.records.quant import Quant, QuantClass
     from planner.hardware.facts import Hardware
     from planner.sizing.least import LeastBytes
     from planner.sizing.records import ModelShape, Pool
+    from planner.speed.constants import SpeedConstants, Stack
     from planner.speed.devices import Reader
 
-# Room above the fitted arithmetic of a core, for factors of engines. The largest seen is 1.0 (vLLM); a test holds it.
-ABOVE_CORE_RATE: Final = 1.15
+_Ways = tuple[tuple[float, float | None], ...]
 
 
 class Ceiling:
-    """The best rates of one machine's memories and cores. Rates are None where a figure that counts is not known."""
+    """The best rates of one machine's memories and cores under some engines (`stacks`: keys of the speed constants for
+    a placement on the CPU). Rates are None where a figure that counts is not known."""
 
-    def __init__(self, hardware: Hardware, pools: tuple[Pool, ...]) -> None:
+    def __init__(self, hardware: Hardware, pools: tuple[Pool, ...], stacks: Iterable[str]) -> None:
         ram = tuple(pool for pool in pools if pool.kind == "ram")
         devices = [pool for pool in pools if pool.kind != "ram"]
         self._device_bytes = sum(pool.usable_bytes for pool in devices)
         self._device_rate = _sum([pool.bandwidth_bytes_per_s for pool in devices])
+        self._constants = constants = load_constants()
+        self._stacks = [_on_cpu(name, hardware, constants) for name in stacks]
         self._readers = _ram_readers(hardware, ram)
+        self._known_ways: dict[QuantClass, _Ways] = {}
         # A machine that was measured faster than predicted may be that much faster.
         self._measured = max([1.0, *(row.measured_over_predicted for row in hardware.calibration)])
         self._copies = max(1, len([node for node in hardware.numa_nodes if not node.memory_only]))
-        self._flops_per_s = None if hardware.gpus else _arithmetic_flops_per_s([reader for _, reader in self._readers])
-        constants = load_constants()
-        self._batch_share = max(stack.batch_compute_fraction for stack in constants.stacks.values())
-        self._experts_share = constants.prefill.cpu_moe_factor
+        self._flops_per_s = None if hardware.gpus else self._prefill_flops_per_s()
 
-    def decode_tokens_per_s(self, least: LeastBytes, shape: ModelShape, users: int = 1) -> float | None:
-        """One user's tokens per second with every memory read at full bandwidth and GPUs side by side; what GPUs
-        cannot hold is read from RAM, experts first, since a token reads few of them. Where only the CPU computes,
-        users beyond one per copy (at most one copy per NUMA node) cost the arithmetic of their tokens."""
+    def decode_tokens_per_s(
+        self, least: LeastBytes, shape: ModelShape, quant_class: QuantClass, users: int = 1
+    ) -> float | None:
+        """One user's tokens per second with GPUs side by side at full bandwidth and RAM read as fast as any of the
+        engines reads it; what GPUs cannot hold is read from RAM, experts first, since a token reads few of them. Where
+        only the CPU computes, users beyond one per copy (at most one copy per NUMA node) cost the arithmetic of their
+        tokens."""
         in_ram = _read_from_ram(least, self._device_bytes)
-        on_devices = least.expert_read + least.dense_read - in_ram
-        seconds = self._arithmetic_s(shape, max(0, users - self._copies), self._batch_share) or 0.0
-        for quantity, rate in ((on_devices, self._device_rate), (in_ram, self._ram_rate(least))):
+        on_devices = least.expert_read + least.dense_read - in_ram if self._device_bytes else 0.0
+        ram_rate = self._ram_rate(least, quant_class)
+        # RAM may be the faster one: then nothing needs to lie on the devices.
+        device_rate = self._device_rate and max(self._device_rate, ram_rate or 0.0)
+        seconds = self._batch_s(shape, max(0, users - self._copies))
+        for quantity, rate in ((on_devices, device_rate), (in_ram, ram_rate)):
             if quantity <= 0:
                 continue
             if rate is None:
@@ -50,31 +63,77 @@ class Ceiling:
             seconds += quantity / rate
         return self._measured / seconds if seconds else None
 
-    def _ram_rate(self, least: LeastBytes) -> float | None:
+    def lightest(self, quants: Iterable[Quant]) -> list[Quant]:
+        """The few quants that no other of them beats in size and in the time that RAM takes for a parameter: what a
+        model reaches in any quant, it reaches in one of these."""
+        kept: list[tuple[tuple[float, ...], Quant]] = []
+        for quant in quants:
+            costs = (quant.nominal_bits, *self._costs(quant))
+            if any(all(map(le, other, costs)) for other, _ in kept):
+                continue
+            kept = [(other, one) for other, one in kept if not all(map(le, costs, other))]
+            kept.append((costs, quant))
+        return [quant for _, quant in kept]
+
+    def _costs(self, quant: Quant) -> Iterable[float]:
+        """Time per parameter in each way to use RAM, in any unit."""
+        rates = (rate for _, rate in self._ways(quant.speed_class))
+        return (quant.nominal_bits / rate if rate else 0.0 for rate in rates)
+
+    def _ram_rate(self, least: LeastBytes, quant_class: QuantClass) -> float | None:
         """Of the ways to use RAM that hold what GPUs cannot, the fastest."""
         needed = least.resident - self._device_bytes
-        rates = [reader.bandwidth_bytes_per_s for room_bytes, reader in self._readers if room_bytes >= needed]
-        known = [rate for rate in rates if rate is not None]
-        return max(known) if known and len(known) == len(rates) else None
+        return _most([rate for held, rate in self._ways(quant_class) if held >= needed])
 
-    def prefill_floor_s(self, shape: ModelShape, tokens: int) -> float | None:
-        """Seconds that the arithmetic of a prompt takes at the least where only the CPU computes: at `ABOVE_CORE_RATE`
-        times the fitted rate of its cores. None beside GPUs."""
-        return self._arithmetic_s(shape, tokens, ABOVE_CORE_RATE * (self._experts_share if shape.experts else 1.0))
+    def _ways(self, quant_class: QuantClass) -> _Ways:
+        """Bytes that each way to use RAM holds, and its rate for weights of a class."""
+        if quant_class not in self._known_ways:
+            ways = tuple((held, self._read_rate(reader, quant_class)) for held, reader in self._readers)
+            self._known_ways[quant_class] = ways
+        return self._known_ways[quant_class]
 
-    def _arithmetic_s(self, shape: ModelShape, tokens: int, share: float) -> float | None:
-        """2 FLOPs per parameter and token at a share of what the cores do in a prompt; None beside GPUs."""
+    def _read_rate(self, reader: Reader, quant_class: QuantClass) -> float | None:
+        """Bytes per second of weights in RAM, under the engine that reads and unpacks them fastest."""
+        if reader.bandwidth_bytes_per_s is None:
+            return None
+        known = self._constants
+        shares = [known.cpu.measured_bus_fraction if reader.measured else stack.bus_fraction for stack in self._stacks]
+        factor = max(1.0, known.several.split_cpu_fraction, *(stack.expert_fraction for stack in self._stacks))
+        return unpacked(reader, reader.bandwidth_bytes_per_s * max(shares, default=1.0) * factor, quant_class, known)
+
+    def prefill_floor_s(self, least: LeastBytes, shape: ModelShape, tokens: int) -> float | None:
+        """Seconds that a prompt takes at the least where only the CPU computes: its arithmetic on the engine that does
+        it fastest, and its weights read once at full bandwidth. None beside GPUs."""
         if self._flops_per_s is None:
             return None
-        return 2.0 * shape.read_parameters * tokens / (self._flops_per_s * share)
+        prefill = self._constants.prefill
+        rate = self._flops_per_s * (prefill.cpu_moe_factor if shape.experts else 1.0)
+        experts = least.expert_read * expert_coverage(tokens, shape.experts, shape.active_experts)
+        bandwidth = _most([reader.bandwidth_bytes_per_s for _, reader in self._readers])
+        read_s = prefill.stream_fraction * (least.dense_read + experts) / bandwidth if bandwidth else 0.0
+        return 2.0 * shape.read_parameters * tokens / rate + read_s
+
+    def _batch_s(self, shape: ModelShape, users: int) -> float:
+        """2 FLOPs per parameter and user at what small batches reach of the cores; 0 beside GPUs."""
+        if self._flops_per_s is None:
+            return 0.0
+        share = max((stack.batch_compute_fraction for stack in self._stacks), default=1.0)
+        return 2.0 * shape.read_parameters * users / (self._core_flops_per_s() or 1.0) / share
+
+    def _prefill_flops_per_s(self) -> float | None:
+        cores = self._core_flops_per_s()
+        return cores and cores * max((stack.prefill_factor for stack in self._stacks), default=1.0)
+
+    def _core_flops_per_s(self) -> float | None:
+        """The most that the cores of one way to read RAM calculate; None where some are not known."""
+        per_core = self._constants.cpu.prefill_gflops_per_core
+        return _most([reader.cores and reader.cores * per_core[reader.isa] * 1e9 for _, reader in self._readers])
 
 
-def _arithmetic_flops_per_s(readers: list[Reader]) -> float | None:
-    """The most that the cores of one way to read RAM calculate in a prompt; None where some are not known."""
-    per_core = load_constants().cpu.prefill_gflops_per_core
-    rates = [reader.cores and reader.cores * per_core[reader.isa] * 1e9 for reader in readers]
-    known = [rate for rate in rates if rate]
-    return max(known) if known and len(known) == len(rates) else None
+def _on_cpu(name: str, hardware: Hardware, constants: SpeedConstants) -> Stack:
+    """The constants of an engine on the CPU: for one that only GPUs run, those of the part in RAM."""
+    stack, _ = constants.stack(name, hardware.gpus[0].vendor if hardware.gpus else None, hardware.os.name)
+    return stack if stack.device == "cpu" else constants.stacks[stack.host]
 
 
 def _ram_readers(hardware: Hardware, ram: tuple[Pool, ...]) -> tuple[tuple[int, Reader], ...]:
@@ -98,6 +157,12 @@ def _ram_readers(hardware: Hardware, ram: tuple[Pool, ...]) -> tuple[tuple[int, 
 def _sum(rates: list[float | None]) -> float | None:
     known = [rate for rate in rates if rate is not None]
     return sum(known) if known and len(known) == len(rates) else None
+
+
+def _most(rates: list[float | None]) -> float | None:
+    """The largest; None where one is not known."""
+    known = [rate for rate in rates if rate]
+    return max(known) if known and len(known) == len(rates) else None
 
 
 def _read_from_ram(least: LeastBytes, on_devices: int) -> float:

@@ -109,11 +109,15 @@ def _cpu_rate(step: Step, reader: Reader, bandwidth: float, stack: Stack) -> flo
     fraction = step.constants.cpu.measured_bus_fraction if reader.measured else stack.bus_fraction
     if step.stack.device != "cpu":
         fraction *= step.constants.several.split_cpu_fraction
-    bus = bandwidth * fraction
+    return unpacked(reader, bandwidth * fraction, step.quant_class, step.constants)
+
+
+def unpacked(reader: Reader, bus_bytes_per_s: float, quant_class: str, constants: SpeedConstants) -> float:
+    """Bytes per second that a CPU reads and unpacks where its bus delivers so many; its cores' limit where known."""
     if reader.cores is None:
-        return bus
-    per_core = step.constants.cpu.gb_per_s_per_core[reader.isa][step.quant_class] * 1e9
-    return formulas.bandwidth_under(bus, reader.cores * per_core)
+        return bus_bytes_per_s
+    per_core = constants.cpu.gb_per_s_per_core[reader.isa][quant_class] * 1e9
+    return formulas.bandwidth_under(bus_bytes_per_s, reader.cores * per_core)
 
 
 def cache_rate(step: Step, share: Share) -> float:
