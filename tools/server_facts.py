@@ -16,6 +16,14 @@ from typing import Any
 
 GITHUB_IMAGES = "ghcr.io/ggml-org/llama.cpp"
 
+# What somebody measured of an earlier release; the images in use may be larger or smaller.
+VLLM_CUDA_DISK = {"disk_bytes": 28_600_000_000, "disk_source": "vllm-openai of December 2025: vllm pull request 22377"}
+OLLAMA_DISK = {"disk_bytes": 3_302 * 2**20, "disk_source": "ollama/ollama of March 2025: ollama issue 9982"}
+LLAMA_CUDA_DISK = {
+    "disk_bytes": 2_600_000_000,
+    "disk_source": "server-cuda of June 2026, still compressed: huggingface/hub-docs pull request 2593",
+}
+
 # Flags whose list in the source is only a hint. Choices that plugins extend are closed here: the images have none.
 OPEN_CHOICES = {"--poll-batch", "--poll-draft", "--poll-batch-draft"}
 
@@ -28,7 +36,8 @@ HEADERS: dict[str, dict[str, Any]] = {
         "executable": "ollama",
         # Ubuntu 24.04 with ca-certificates, libvulkan1, libopenblas0: no curl (Dockerfile).
         "images": [
-            {"backend": backend, "reference": "docker.io/ollama/ollama:0.33.0", "programs": ["ollama", "bash"]}
+            {"backend": backend, "reference": "docker.io/ollama/ollama:0.33.0", "programs": ["ollama", "bash"],
+             **OLLAMA_DISK}
             for backend in ("cuda", "vulkan", "cpu")
         ]
         + [{"backend": "rocm", "reference": "docker.io/ollama/ollama:0.33.0-rocm", "programs": ["ollama", "bash"]}],
@@ -48,7 +57,7 @@ HEADERS: dict[str, dict[str, Any]] = {
         "executable": "vllm",
         "images": [
             {"backend": "cuda", "reference": "docker.io/vllm/vllm-openai:v0.33.0", "user": "2000:0",
-             "programs": ["vllm", "python3", "curl", "bash"]},
+             "programs": ["vllm", "python3", "curl", "bash"], **VLLM_CUDA_DISK},
             {"backend": "rocm", "reference": "docker.io/vllm/vllm-openai-rocm:v0.33.0",
              "programs": ["vllm", "python3", "bash"]},
             {"backend": "cpu", "reference": "docker.io/vllm/vllm-openai-cpu:v0.33.0",
@@ -98,7 +107,7 @@ HEADERS: dict[str, dict[str, Any]] = {
         "executable": "llama-server",
         "images": [
             {"backend": backend, "reference": f"{GITHUB_IMAGES}:server{suffix}-b11434",
-             "programs": ["llama-server", "curl", "bash"]}
+             "programs": ["llama-server", "curl", "bash"], **(LLAMA_CUDA_DISK if backend == "cuda" else {})}
             for backend, suffix in (("cuda", "-cuda"), ("rocm", "-rocm"), ("vulkan", "-vulkan"), ("sycl", "-intel"),
                                     ("cpu", ""))
         ],

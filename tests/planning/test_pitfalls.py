@@ -117,6 +117,18 @@ def test_a_container_s_limit_binds_the_plan(catalog: Catalog) -> None:
     assert sum(bar.used_bytes for bar in found.pools) <= 7 * GIB
 
 
+def test_a_disk_that_holds_the_weights_but_not_the_images_beside_them(catalog: Catalog) -> None:
+    def told(free_gib: int) -> str | None:
+        machine = replace(rtx4090(catalog), disk=Disk(free_bytes=free_gib * GIB))
+        warning = warned(plan(catalog, machine, "team", server="vllm").plan, "disk-full")
+        return warning and warning.text
+
+    # The weights of both services take 41 GiB, vllm-openai 28.6 GB.
+    assert "images of containers not counted" in (told(5) or "")
+    assert "vllm-openai:v0.33.0 about 26.6 GiB" in (told(50) or "")
+    assert told(100) is None
+
+
 def test_licences(catalog: Catalog) -> None:
     found = plan(catalog, rtx4090(catalog, "192GiB"), model="minimax-m2.7").plan
     warning = warned(found, "license-non-commercial")

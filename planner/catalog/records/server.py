@@ -12,13 +12,16 @@ Digest = Annotated[str, msgspec.Meta(pattern="^sha256:[0-9a-f]{64}$", max_length
 
 class Image(Record):
     """A container image for one backend; `programs` are those known to be inside (health checks, numactl).
-    `digest`: what the tag stood for when somebody looked it up, from `images.yaml`; None: nobody has."""
+    `digest`: what the tag stood for when somebody looked it up, from `images.yaml`; None: nobody has. `disk_bytes`:
+    what an image of that name took on disk when `disk_source` measured it; None: not known."""
 
     backend: str
     reference: str
     digest: Digest | None = None
     programs: tuple[str, ...] = ()
     user: str | None = None
+    disk_bytes: int | None = None
+    disk_source: str | None = None
 
 
 class PinnedImage(Record):

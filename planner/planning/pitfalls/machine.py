@@ -119,9 +119,15 @@ def disk_full(scene: Scene) -> Iterator[Sign]:
             yield Sign(f"{free} are free where the models lie", key="disk")
         return
     files = {(one.footprint.model, one.footprint.quant): one.footprint for one in scene.setups if one.footprint}
-    wanted = sum(footprint.file_bytes for footprint in files.values())
-    if disk.free_bytes < wanted:
-        yield Sign(f"{free} are free where the models lie, the weights take {format_gib(wanted)}, images not counted")
+    weights = sum(footprint.file_bytes for footprint in files.values())
+    images = {one.image.reference: one.image for one in scene.setups if one.image}.values()
+    sizes = [(image, image.disk_bytes) for image in images if image.disk_bytes]
+    text = f"{free} are free where the models lie, the weights take {format_gib(weights)}"
+    if disk.free_bytes < weights:
+        yield Sign(f"{text}, images of containers not counted")
+    elif disk.free_bytes < weights + sum(size for _, size in sizes):
+        listed = "; ".join(f"{image.reference} about {format_gib(size)} ({image.disk_source})" for image, size in sizes)
+        yield Sign(f"{text}; if images of containers lie there too: {listed}")
 
 
 def gpu_display(scene: Scene) -> Iterator[Sign]:

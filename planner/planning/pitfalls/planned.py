@@ -12,6 +12,8 @@ from planner.planning.plan import Router, Warning as PlanWarning
 from planner.planning.role_questions import Case, Chosen
 from planner.planning.roles import Services
 from planner.planning.services import sampling_intent
+from planner.servers import SERVERS
+from planner.servers.frame import image_for
 from planner.servers.records import Service
 from planner.sizing.tensors import expand
 
@@ -49,6 +51,7 @@ def _setup(case: Case, one: Chosen, service: Service, site: Site) -> Setup:
     found = one.candidate
     model, placement = found.model, found.placement
     sized = model.architecture is not None or bool(model.tensors)
+    backend = SERVERS[found.server].backend(case.hardware, placement)
     return Setup(
         name=service.name,
         role=one.role,
@@ -67,6 +70,7 @@ def _setup(case: Case, one: Chosen, service: Service, site: Site) -> Setup:
         if sized
         else (),
         footprint=found.footprint,
+        image=image_for(case.catalog.server(found.server), backend, case.hardware),
         ram_bytes=ram_bytes(found.footprint, {pool.id: pool for pool in site.pools}),
         ports=tuple((service.port + copy, None) for copy in range(placement.instances)),
         lighter=lighter_of(model, found.quant, case.catalog),

@@ -72,7 +72,7 @@ PITFALLS: Final[tuple[Pitfall, ...]] = (
     ),
     Pitfall(
         "disk-full", ("warning",), ("plan", "host"),
-        "too little space for the weights; without a plan less than 20 GiB where the models lie",
+        "too little space for the weights, or for them and the images; without a plan less than 20 GiB free",
         "free some, or keep the models elsewhere: --models-dir", machine.disk_full,
     ),
     Pitfall(

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from planner.catalog.records import Model, Quant, Sampling
+from planner.catalog.records import Image, Model, Quant, Sampling
 from planner.catalog.records.policy import Role
 from planner.hardware.facts import Hardware
 from planner.planning.plan import PoolPlan
@@ -50,9 +50,10 @@ class Setup(msgspec.Struct, frozen=True):
 
     `place`: where it stands in a file. `context_tokens`: what one user gets; `shared_tokens`: the total that the slots
     divide among them; `reach_tokens`: the longest context that would fit. `users`: how many ask it at once, where the
-    scene does not say. `stretched`: an extension of the trained context is switched on. `makes_room`: what does not fit
-    is moved or shortened without an error. `numa`: None where the file has no say in it. `devices`: GPUs by id or
-    index, `all` for every one. `starts_server`: False for a file that only configures a model."""
+    scene does not say. `image`: what a container of it would start. `stretched`: an extension of the trained context
+    is switched on. `makes_room`: what does not fit is moved or shortened without an error. `numa`: None where the file
+    has no say in it. `devices`: GPUs by id or index, `all` for every one. `starts_server`: False for a file that only
+    configures a model."""
 
     name: str
     place: str = ""
@@ -73,6 +74,7 @@ class Setup(msgspec.Struct, frozen=True):
     needs: tuple[Need, ...] = ()
     makes_room: bool = False
     footprint: Footprint | None = None
+    image: Image | None = None
     ram_bytes: int | None = None
     memory_limit_bytes: int | None = None
     locks_memory: bool = False
