@@ -28,8 +28,7 @@ CLASSES = [(kind, name) for kind, classes in ERRORS.items() for name in classes]
         ("decode", "dense-gpu", 8.0, 25.5),
         ("decode", "moe-gpu", 14.0, 28.0),
         ("decode", "apple", 9.0, 24.5),
-        # and this is not reached
-        ("decode", "cpu-gpu", 22.0, 44.0),
+        ("decode", "cpu-gpu", 18.0, 45.5),
     ],
 )
 def test_unseen_devices_are_predicted_this_well(kind, name, median, p90):
