@@ -9,7 +9,7 @@ from planner.hardware.facts import Hardware
 from planner.planning.placement import Attempt, Site
 from planner.servers.base import ServerRoom
 from planner.servers.origin import made_by
-from planner.sizing.capacity import max_context
+from planner.sizing.capacity import max_context, max_parallel
 from planner.sizing.footprint import size_model
 from planner.sizing.records import ExpandedModel, Footprint, KvType, Placement, Record, Runtime
 from planner.sizing.tensors import expand
@@ -91,6 +91,21 @@ class Fitter:
             made=self.made,
             free_bytes={pool.id: self.site.available_bytes(pool) for pool in self.site.pools},
         )
+
+    def reachable_users(self, placement: Placement, limit: int) -> int:
+        """The most users with the demanded context that fit this placement, at most `limit` for each copy."""
+        slots = max_parallel(
+            self.expanded,
+            self.quant,
+            self.runtime(placement),
+            self.room.allocation(self.model, self.quant, self.site.hardware, placement),
+            placement,
+            self.site.pools,
+            limit=limit,
+            made=self.made,
+            free_bytes={pool.id: self.site.available_bytes(pool) for pool in self.site.pools},
+        )
+        return slots * max(placement.instances, 1)
 
     def attempt(self, placement: Placement) -> Attempt:
         """The placement with its footprint and what is lacking."""

@@ -11,14 +11,15 @@ from planner.planning.plan import Alternative, Reason
 from planner.planning.rank import ORDERS, Candidate, Ranking, key_of
 from planner.planning.role_questions import Chosen
 from planner.planning.roles import Services
+from planner.planning.room import MOST_USERS, Room, room_of
 from planner.planning.search import RUNNERS_UP
-from planner.units import format_gib, format_rate
+from planner.units import format_gib, format_rate, format_tokens
 
 
 def reasons_of(services: Services, site: Site, ability: Ability | None, runners: list[Candidate]) -> tuple[Reason, ...]:
     """Fit, targets, model, quant, roles, and the order by which the runner-up lost."""
     main = services.chosen[0]
-    found = [_fit(services, site), _targets(main)]
+    found = [_fit(services, site), _room(main, room_of(services, site)), _targets(main)]
     if ability is not None:
         found.append(_model(main, ability))
     found += [_quant(main), *_roles(services)]
@@ -38,6 +39,21 @@ def _fit(services: Services, site: Site) -> Reason:
         used, usable = format_gib(bar.used_bytes), format_gib(bar.pool.usable_bytes)
         parts.append(f"{used} of {usable} in {bar.pool.id} ({format_gib(free)} free)")
     return Reason(rule="fit", text=f"fits: {', '.join(parts)}" if parts else "")
+
+
+def _room(main: Chosen, room: Room | None) -> Reason:
+    """How much longer the context, or how many more the users could be."""
+    if room is None:
+        return Reason(rule="room", text="")
+    planned = main.candidate.footprint.context_tokens or main.demand.context_tokens
+    tokens = max(room.context_tokens // 1024 * 1024, planned)
+    whole = " (all that it was trained for)" if room.context_tokens == room.trained_tokens else ""
+    each = " for each user" if main.demand.users > 1 else ""
+    more = " or more" if room.users >= MOST_USERS else ""
+    users = f"or for {room.users}{more} users of {format_tokens(planned)}"
+    if room.users <= main.demand.users:
+        users = "but for no more users"
+    return Reason(rule="room", text=f"leaves room for {format_tokens(tokens)} of context{each}{whole}, {users}")
 
 
 def _targets(main: Chosen) -> Reason:
