@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from planner.speed.devices import Reader
 
 T = TypeVar("T")
-ASSUMED_HEAD_WIDTH: Final = 128  # of most models; the recurrent ones state none
 
 
 class Step(msgspec.Struct, kw_only=True, eq=False, dict=True):
@@ -36,6 +35,7 @@ class Step(msgspec.Struct, kw_only=True, eq=False, dict=True):
     host_logits: int = 0
     weight_factor: float = 1.0
     attention_factor: float = 1.0
+    latent_factor: float = 1.0
     kv_factor: float = 1.0
     prefill_factor: float = 1.0
     copied_bytes_per_weight: float = 0.0
@@ -110,9 +110,11 @@ def _cpu_rate(step: Step, reader: Reader, bandwidth: float, stack: Stack) -> flo
     if step.stack.device != "cpu":
         fraction *= step.constants.several.split_cpu_fraction
     bus = bandwidth * fraction
+    if reader.links_bytes_per_s:
+        bus = formulas.bandwidth_under(bus, reader.links_bytes_per_s)
     if reader.cores is None:
         return bus
-    per_core = step.constants.cpu.gb_per_s_per_core[reader.isa][step.quant_class] * 1e9
+    per_core = step.constants.cpu.gb_per_s_per_core[reader.isa][step.quant_class] * stack.unpack_factor * 1e9
     return formulas.bandwidth_under(bus, reader.cores * per_core)
 
 
@@ -129,11 +131,12 @@ def cache_rate(step: Step, share: Share) -> float:
         # 2 operations per element of a key and of a value, for each of the `ratio` heads that share it
         flops_per_byte = 2.0 * ratio / kv_element_bytes(step.kv_type.k)
         flops_per_s = reader.unit_clock_per_s * stack.decode_attention_flops_per_clock * step.attention_factor
+        flops_per_s *= step.latent_factor if step.facts.latent else 1.0
         return formulas.bandwidth_under(bus, flops_per_s / flops_per_byte) * step.kv_factor
     if not reader.cores:
         return bus
     # one core's score (a query head at a cached token) reads its part of a key and a value shared by `ratio` heads
-    head_width = step.expanded.shape.head_dim or ASSUMED_HEAD_WIDTH
+    head_width = step.facts.head_width
     bytes_per_score = 2.0 * head_width * kv_element_bytes(step.kv_type.k) / ratio
     return formulas.bandwidth_under(bus, reader.cores * bytes_per_score / cpu_score_s(step, head_width))
 
