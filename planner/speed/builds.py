@@ -86,7 +86,7 @@ def build_factors(
         "weight_factor": builds.weight_factor if old else 1.0,
         "attention_factor": builds.amd_attention_factor if of_llama and slow_attention else 1.0,
         "latent_factor": builds.latent_attention_factor if of_ggml and slow_latent else 1.0,
-        "kv_factor": 1.0 if runtime.flash_attention and not old else builds.kv_factor,
+        "kv_factor": 1.0 if runtime.flash_attention and not old else builds.kv_factors[stack.device],
         "prefill_factor": builds.prefill_factors[stack.device] if old else 1.0,
         "copied_bytes_per_weight": builds.dequantized_bytes_per_weight if old and quant_class != "16bit" else 0.0,
         "unfused_layer_us": builds.unfused_recurrent_us if unfused else 0.0,

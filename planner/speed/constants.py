@@ -169,7 +169,7 @@ class Builds(Record, kw_only=True):
     latent_attention_build: int
     latent_attention_month: int
     latent_attention_factor: float
-    kv_factor: float
+    kv_factors: dict[str, float]
     prefill_factors: dict[str, float]
     dequantized_bytes_per_weight: float
     unfused_recurrent_us: float
