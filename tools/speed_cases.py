@@ -214,8 +214,9 @@ def _offload(case: Case) -> None:
     ram = PoolUse(pool="node0", dense_read_bytes=round(moved_dense), expert_read_bytes=round(moved_expert),
                   expert_bytes=round(resident), weights_bytes=round(moved_dense + resident))  # fmt: skip
     layers = moved_layers(row, case, on_cpu / max(1.0, expert + dense))
-    whole = not expert or moved_dense > 0
-    kind = "split" if whole else "experts-in-ram"
+    split = not expert or moved_dense > 0
+    kind = "split" if split else "experts-in-ram"
+    whole = split and "FFN" not in row["offload"]
     count = {"gpu_layers": case.expanded.shape.layers - layers} if whole else {"cpu_expert_layers": layers}
     case.footprint = change(case.footprint, pools=(*uses, ram))
     case.placement = change(case.placement, kind=kind, **count)

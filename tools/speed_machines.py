@@ -9,7 +9,7 @@ import msgspec
 
 from planner.catalog.catalog import Catalog
 from planner.errors import PlannerError
-from planner.hardware.facts import CoreType, Cpu, Gpu, Hardware, NumaNode, Os
+from planner.hardware.facts import Cache, CoreType, Cpu, Gpu, Hardware, NumaNode, Os
 from planner.sizing.records import Placement, Pool
 
 GB = 1e9
@@ -63,12 +63,14 @@ def cpu_of(row: dict[str, str], hosts: Any) -> Cpu:
         return Cpu(isa=ISA_FLAGS["other"])
     big, small = int(host["cores"]), int(host["small_cores"])
     threads = re.search(r"n_threads=(\d+)|^(\d+) threads|, (\d+) threads", row["note"])
-    if threads and row["kind"] == "cpu":
+    if threads and row["kind"] in {"cpu", "hybrid"}:
         count = int(next(group for group in threads.groups() if group))
         big = min(big, count)
         small = min(small, max(0, count - big))
     kinds = (CoreType(name="P", cores=big, threads=big), CoreType(name="E", cores=small, threads=small))
-    return Cpu(cores=big + small, isa=ISA_FLAGS[host["isa"]], core_types=kinds if small else (), model=row["host_cpu"])
+    dies = (Cache(level=3, size_bytes=0, instances=int(host["dies"])),) if host["dies"] else ()
+    return Cpu(cores=big + small, isa=ISA_FLAGS[host["isa"]], core_types=kinds if small else (), caches=dies,
+               model=row["host_cpu"])  # fmt: skip
 
 
 def gpu_of(row: dict[str, str], catalog: Catalog) -> Gpu:

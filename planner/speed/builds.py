@@ -78,12 +78,15 @@ def build_factors(
     slow_attention = stack.quant_family in {"amd", "vulkan"} and not is_at_least(
         engine_build, builds.amd_attention_build, builds.amd_attention_month
     )
-    epoch = launch_epoch(engine_build, builds) if of_llama or engine == "ik_llama.cpp" else "now"
+    slow_latent = not is_at_least(engine_build, builds.latent_attention_build, builds.latent_attention_month)
+    of_ggml = of_llama or engine == "ik_llama.cpp"
+    epoch = launch_epoch(engine_build, builds) if of_ggml else "now"
     return {
         "launch_factor": builds.launch_factors[epoch][stack.device] if epoch != "now" else 1.0,
         "weight_factor": builds.weight_factor if old else 1.0,
         "attention_factor": builds.amd_attention_factor if of_llama and slow_attention else 1.0,
-        "kv_factor": 1.0 if runtime.flash_attention and not old else builds.kv_factor,
+        "latent_factor": builds.latent_attention_factor if of_ggml and slow_latent else 1.0,
+        "kv_factor": 1.0 if runtime.flash_attention and not old else builds.kv_factors[stack.device],
         "prefill_factor": builds.prefill_factors[stack.device] if old else 1.0,
         "copied_bytes_per_weight": builds.dequantized_bytes_per_weight if old and quant_class != "16bit" else 0.0,
         "unfused_layer_us": builds.unfused_recurrent_us if unfused else 0.0,

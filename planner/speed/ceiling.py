@@ -96,10 +96,17 @@ class Ceiling:
         """Bytes per second of weights in RAM, under the engine that reads and unpacks them fastest."""
         if reader.bandwidth_bytes_per_s is None:
             return None
-        known = self._constants
-        shares = [known.cpu.measured_bus_fraction if reader.measured else stack.bus_fraction for stack in self._stacks]
-        factor = max(1.0, known.several.split_cpu_fraction, *(stack.expert_fraction for stack in self._stacks))
-        return unpacked(reader, reader.bandwidth_bytes_per_s * max(shares, default=1.0) * factor, quant_class, known)
+        known, bandwidth = self._constants, reader.bandwidth_bytes_per_s
+        factor = max(1.0, known.several.split_cpu_fraction)
+        rates = [
+            unpacked(reader, bandwidth * factor * self._bus_share(reader, stack), quant_class, stack, known)
+            * max(1.0, stack.expert_fraction)
+            for stack in self._stacks
+        ]
+        return max(rates, default=bandwidth)
+
+    def _bus_share(self, reader: Reader, stack: Stack) -> float:
+        return self._constants.cpu.measured_bus_fraction if reader.measured else stack.bus_fraction
 
     def prefill_floor_s(self, least: LeastBytes, shape: ModelShape, tokens: int) -> float | None:
         """Seconds that a prompt takes at the least where only the CPU computes: its arithmetic on the engine that does

@@ -26,7 +26,8 @@ class Stack(Record, kw_only=True):
     clock while decoding. `quant_family`: whose factors of quant classes hold. `layer_us` and `moe_layer_us`: launch
     time per layer (`norm_share` more for every norm beyond two), `recurrent_layer_us` on top for a layer with a
     recurrent state. `batch_compute_fraction`: share of the FP16 peak that decoding several sequences at once reaches,
-    times the factors for 4-bit weights and expert models. `prefill_factor` multiplies the rate of the device's
+    times the factors for 4-bit weights and expert models. `unpack_factor`: what a CPU core unpacks, relative to
+    llama.cpp. `prefill_factor` multiplies the rate of the device's
     architecture in prefill, `attention_flops_per_clock` is that of attention per unit and clock; an expert with t
     tokens reaches t / (t + `expert_half_tokens`) of it; `recurrent_prefill_us` is the time of one recurrent layer per
     prompt token. `host`: the stack of what lies in RAM. `host_sampling`: tokens are drawn on the CPU. `range_factor`
@@ -48,6 +49,7 @@ class Stack(Record, kw_only=True):
     batch_4bit_factor: float = 1.0
     batch_moe_factor: float = 1.0
     batch_prefill_fraction: float = 1.0
+    unpack_factor: float = 1.0
     prefill_factor: float = 1.0
     attention_flops_per_clock: float = 50.0
     expert_half_tokens: float = 20.0
@@ -76,7 +78,7 @@ class CpuCores(Record, kw_only=True):
     """CPU reading: `gb_per_s_per_core` of weights that one core unpacks, by instruction set and quant class;
     `bind` / `interleave` / `none` factors on the summed bandwidth of several NUMA nodes. Attention over the cache while
     decoding costs a core `attention_ns_per_score` (fused kernel: `flash`, else `plain`) and the elements of the head at
-    `attention_gflops_per_core`."""
+    `attention_gflops_per_core`. `link_gb_per_s`: what the link between one of AMD's core dies and memory carries."""
 
     measured_bus_fraction: float
     gb_per_s_per_core: dict[str, dict[str, float]]
@@ -84,6 +86,7 @@ class CpuCores(Record, kw_only=True):
     attention_ns_per_score: dict[str, float]
     attention_gflops_per_core: dict[str, float]
     small_core_factor: float
+    link_gb_per_s: float
     interleave_factor: float
     unplaced_factor: float
     source: str
@@ -150,7 +153,7 @@ class CalibrationWeights(Record, kw_only=True):
 class Builds(Record, kw_only=True):
     """Old llama.cpp builds (before `modern_build` or year): weights, cache reads and prompts relative to today's, and
     the bytes per weight that unpacking a quantized prompt's weights moved. Before the other builds and months
-    (YYYYMM): launches, recurrent layers and AMD's attention as they were then."""
+    (YYYYMM): launches, recurrent layers, AMD's attention and attention over latent caches as they were then."""
 
     modern_build: int
     modern_year: int
@@ -163,7 +166,10 @@ class Builds(Record, kw_only=True):
     amd_attention_build: int
     amd_attention_month: int
     amd_attention_factor: float
-    kv_factor: float
+    latent_attention_build: int
+    latent_attention_month: int
+    latent_attention_factor: float
+    kv_factors: dict[str, float]
     prefill_factors: dict[str, float]
     dequantized_bytes_per_weight: float
     unfused_recurrent_us: float

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
+from typing import Final
+
 from planner.hardware.facts import Cpu, Gpu, Hardware, NumaNode
 from planner.sizing.records import Placement, Pool, Record
 from planner.speed.constants import Cores, CpuCores, DeviceGroup, SpeedConstants
 
 CPU_ISA_ORDER = ("avx512", "avx2", "neon", "other")
+AMD_NAMES: Final = {"authenticamd", "amd", "ryzen", "epyc"}
+CORES_PER_DIE: Final = 8
 
 
 class Reader(Record, kw_only=True):
     """One device and the memory it computes from. `bandwidth_bytes_per_s` is the published rate (`measured` when it
     was measured here), `unit_clock_per_s` compute units x Hz, `fused_dies` a GPU of two
-    dies (Apple's Ultra), each reading the other's memory over the bridge, `cores` CPU cores that may run, `isa` the
+    dies (Apple's Ultra), each reading the other's memory over the bridge, `cores` CPU cores that may run,
+    `links_bytes_per_s` what the links of their dies carry together, `isa` the
     widest vector set that constants exist for. `remarks` become `Speed.sources`; `doubts` widen the range."""
 
     device: DeviceGroup
@@ -22,6 +28,7 @@ class Reader(Record, kw_only=True):
     unit_clock_per_s: float | None = None
     flops_per_s: float | None = None
     cores: float | None = None
+    links_bytes_per_s: float | None = None
     isa: str = "other"
     architecture: str = ""
     apple_cores: int | None = None
@@ -108,6 +115,7 @@ def cpu_reader(hardware: Hardware, placement: Placement, pools: tuple[Pool, ...]
         bandwidth_bytes_per_s=bandwidth,
         measured=measured,
         cores=cores,
+        links_bytes_per_s=None if measured else links_bytes_per_s(hardware, nodes, cpu),
         isa=vector_set(hardware.cpu),
         remarks=remarks,
         doubts=tuple(doubts),
@@ -124,6 +132,23 @@ def vector_set(cpu: Cpu) -> str:
     if flags & {"neon", "asimd", "asimddp", "sve", "i8mm"} or (cpu.architecture or "") in {"aarch64", "arm64"}:
         return "neon"
     return "avx2" if not flags and (cpu.architecture or "x86_64") in {"x86_64", "amd64"} else "other"
+
+
+def links_bytes_per_s(hardware: Hardware, nodes: tuple[NumaNode, ...], constants: CpuCores) -> float | None:
+    """AMD's core dies each reach memory over a link of their own; other makers' cores share one fabric: None. Dies are
+    counted by their third-level caches, else 8 cores each (Zen 3 and later)."""
+    cpu = hardware.cpu
+    if not AMD_NAMES & set((cpu.vendor or cpu.model or "").casefold().replace("threadripper", "ryzen").split()):
+        return None
+    dies = sum(cache.instances for cache in cpu.caches if cache.level == 3)
+    if not dies:
+        if not cpu.cores:
+            return None
+        dies = math.ceil(cpu.cores / CORES_PER_DIE)
+    working = [node for node in hardware.plan_nodes if not node.memory_only]
+    named = [node for node in nodes if not node.memory_only]
+    share = _cpu_share(named, working) if named and len(named) < len(working) else 1.0
+    return dies * share * constants.link_gb_per_s * 1e9
 
 
 def usable_cores(hardware: Hardware, nodes: tuple[NumaNode, ...], constants: CpuCores) -> float | None:

@@ -13,12 +13,17 @@ if TYPE_CHECKING:
     from planner.sizing.records import ExpandedModel
 
 
+ASSUMED_HEAD_WIDTH: Final = 128  # of most models; the recurrent ones state none
+
+
 class ModelFacts(msgspec.Struct, frozen=True):
-    """`query_ratio`: query heads behind one cached head; `query_width`: elements of a token's queries;
+    """`query_ratio`: query heads behind one cached head (of a latent cache, whose every element is part of a key and of
+    a value, twice all heads); `head_width`: elements of a key; `query_width`: elements of a token's queries;
     `norms_per_layer`: normalizations in a block; `attention`: layers with a cache and their window; `state_bytes`:
     recurrent state read and written per token."""
 
     query_ratio: float
+    head_width: float
     query_width: float
     norms_per_layer: float
     recurrent_layers: int
@@ -40,6 +45,7 @@ def _count(expanded: ExpandedModel) -> ModelFacts:
     cached = [cache for cache in expanded.caches if cache.kind != "recurrent"]
     return ModelFacts(
         query_ratio=_query_ratio(expanded),
+        head_width=float(next((cache.k_width for cache in cached if cache.mla), shape.head_dim or ASSUMED_HEAD_WIDTH)),
         query_width=float(shape.heads * shape.head_dim or shape.hidden_size),
         norms_per_layer=_norms_per_layer(expanded),
         recurrent_layers=sum(len(cache.layers) for cache in expanded.caches if cache.kind == "recurrent"),
@@ -50,8 +56,9 @@ def _count(expanded: ExpandedModel) -> ModelFacts:
 
 
 def _query_ratio(expanded: ExpandedModel) -> float:
-    """4, the neutral ratio, where it is unknown or the cache is a latent."""
-    heads = [cache.heads for cache in expanded.caches if cache.kind != "recurrent" and cache.heads and not cache.mla]
+    """4, the usual ratio, where it is unknown."""
+    cached = [cache for cache in expanded.caches if cache.kind != "recurrent"]
+    heads = [0.5 if cache.mla else float(cache.heads) for cache in cached if cache.mla or cache.heads]
     return expanded.shape.heads / min(heads) if heads and expanded.shape.heads else 4.0
 
 

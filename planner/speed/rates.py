@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from planner.speed.devices import Reader
 
 T = TypeVar("T")
-ASSUMED_HEAD_WIDTH: Final = 128  # of most models; the recurrent ones state none
 
 
 class Step(msgspec.Struct, kw_only=True, eq=False, dict=True):
@@ -36,6 +35,7 @@ class Step(msgspec.Struct, kw_only=True, eq=False, dict=True):
     host_logits: int = 0
     weight_factor: float = 1.0
     attention_factor: float = 1.0
+    latent_factor: float = 1.0
     kv_factor: float = 1.0
     prefill_factor: float = 1.0
     copied_bytes_per_weight: float = 0.0
@@ -109,14 +109,19 @@ def _cpu_rate(step: Step, reader: Reader, bandwidth: float, stack: Stack) -> flo
     fraction = step.constants.cpu.measured_bus_fraction if reader.measured else stack.bus_fraction
     if step.stack.device != "cpu":
         fraction *= step.constants.several.split_cpu_fraction
-    return unpacked(reader, bandwidth * fraction, step.quant_class, step.constants)
+    return unpacked(reader, bandwidth * fraction, step.quant_class, stack, step.constants)
 
 
-def unpacked(reader: Reader, bus_bytes_per_s: float, quant_class: str, constants: SpeedConstants) -> float:
-    """Bytes per second that a CPU reads and unpacks where its bus delivers so many; its cores' limit where known."""
+def unpacked(
+    reader: Reader, bus_bytes_per_s: float, quant_class: str, stack: Stack, constants: SpeedConstants
+) -> float:
+    """Bytes per second that a CPU reads and unpacks where its bus delivers so many: within what the links of its dies
+    carry, and its cores, where these are known."""
+    if reader.links_bytes_per_s:
+        bus_bytes_per_s = formulas.bandwidth_under(bus_bytes_per_s, reader.links_bytes_per_s)
     if reader.cores is None:
         return bus_bytes_per_s
-    per_core = constants.cpu.gb_per_s_per_core[reader.isa][quant_class] * 1e9
+    per_core = constants.cpu.gb_per_s_per_core[reader.isa][quant_class] * stack.unpack_factor * 1e9
     return formulas.bandwidth_under(bus_bytes_per_s, reader.cores * per_core)
 
 
@@ -133,11 +138,12 @@ def cache_rate(step: Step, share: Share) -> float:
         # 2 operations per element of a key and of a value, for each of the `ratio` heads that share it
         flops_per_byte = 2.0 * ratio / kv_element_bytes(step.kv_type.k)
         flops_per_s = reader.unit_clock_per_s * stack.decode_attention_flops_per_clock * step.attention_factor
+        flops_per_s *= step.latent_factor if step.facts.latent else 1.0
         return formulas.bandwidth_under(bus, flops_per_s / flops_per_byte) * step.kv_factor
     if not reader.cores:
         return bus
     # one core's score (a query head at a cached token) reads its part of a key and a value shared by `ratio` heads
-    head_width = step.expanded.shape.head_dim or ASSUMED_HEAD_WIDTH
+    head_width = step.facts.head_width
     bytes_per_score = 2.0 * head_width * kv_element_bytes(step.kv_type.k) / ratio
     return formulas.bandwidth_under(bus, reader.cores * bytes_per_score / cpu_score_s(step, head_width))
 

@@ -24,11 +24,11 @@ CLASSES = [(kind, name) for kind, classes in ERRORS.items() for name in classes]
         ("decode", "concurrency", 19.0, 42.0),
         ("decode", "depth >= 4k", 12.0, 38.0),
         ("prefill", "GPU and Apple", 14.0, 40.0),
-        # the median of these is reached, the 90th percentile is not: what is
-        ("decode", "dense-gpu", 8.0, 25.5),
-        ("decode", "moe-gpu", 14.0, 28.0),
-        ("decode", "apple", 9.0, 24.5),
-        ("decode", "cpu-gpu", 18.0, 45.5),
+        # not wholly reached (8 / 23, 14 / 26, 9 / 21, 18 / 40): what is
+        ("decode", "dense-gpu", 8.0, 23.5),
+        ("decode", "moe-gpu", 14.0, 26.5),
+        ("decode", "apple", 9.0, 21.5),
+        ("decode", "cpu-gpu", 19.0, 44.0),
     ],
 )
 def test_unseen_devices_are_predicted_this_well(kind, name, median, p90):

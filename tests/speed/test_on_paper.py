@@ -52,7 +52,7 @@ def core_i5_9500() -> float:
     score_ns = C.cpu.attention_ns_per_score["flash"] + 4 * 128 / C.cpu.attention_gflops_per_core["16bit"]
     attention = 6 * (2 * 128 * 2 / 4) / (score_ns * 1e-9)
     cache_rate = together(42.7e9 * stack.kv_fraction, attention)
-    return 4.617e9 / rate + 64 * LLAMA_CACHE / cache_rate + 32 * stack.layer_us * 1e-6
+    return 4.617e9 / rate + 64 * LLAMA_CACHE / cache_rate + 6 * 32 * stack.layer_us * 1e-6
 
 
 @pytest.mark.parametrize(

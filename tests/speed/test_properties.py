@@ -227,3 +227,32 @@ def test_attention_without_its_fused_kernel_costs_time():
 )
 def test_later_builds_launch_faster(earlier, later):
     assert decode(on_3090(engine_build=earlier)) < decode(on_3090(engine_build=later))
+
+
+def test_amd_dies_read_over_links_of_their_own():
+    """Two fast channels are more than one die can read; a second die, or another maker's one fabric, reads more."""
+    from msgspec.structs import replace
+
+    from planner.hardware.facts import Cache
+
+    plain = host(cores=16, ram_bandwidth=96e9, isa=("avx512f",))
+
+    def speed(vendor, dies):
+        caches = (Cache(level=3, size_bytes=32 << 20, instances=dies),)
+        hardware = replace(plain, cpu=replace(plain.cpu, vendor=vendor, caches=caches))
+        uses = (use("ram0", LLAMA_Q4_READ, layers=32),)
+        return decode(ask(llama_3_8b(), hardware, uses, (ram_pool(),), CPU, stack="llama.cpp-cpu"))
+
+    assert speed("AuthenticAMD", 1) < speed("AuthenticAMD", 2) < speed("GenuineIntel", 1)
+
+
+def test_cores_wait_for_each_other_at_every_operation():
+    """A small model on many cores with all the bandwidth of the world still takes its layers' barriers."""
+    uses = (use("ram0", 1e6, layers=32),)
+
+    def seconds(cores):
+        hardware = host(cores=cores, ram_bandwidth=4e12, isa=("avx512f",))
+        return 1 / decode(ask(llama_3_8b(), hardware, uses, (ram_pool(),), CPU, stack="llama.cpp-cpu"))
+
+    layer_us = load_constants().stacks["llama.cpp-cpu"].layer_us
+    assert seconds(64) - seconds(16) == pytest.approx(48 * 32 * layer_us * 1e-6, rel=0.01)

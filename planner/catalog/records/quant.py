@@ -5,7 +5,7 @@ from typing import Literal
 from planner.catalog.records.base import Record
 
 QuantFormat = Literal["gguf", "hf", "mlx"]
-QuantClass = Literal["16bit", "8bit", "5-6bit", "4bit-k", "4bit-simple", "low"]
+QuantClass = Literal["16bit", "8bit", "5-6bit", "4bit-k", "4bit-simple", "4bit-float", "low"]
 
 
 class QuantLoss(Record, kw_only=True):
