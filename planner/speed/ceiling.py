@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operator import le
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from planner.sizing.records import Placement
 from planner.speed.constants import load_constants
@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     from planner.speed.constants import SpeedConstants, Stack
     from planner.speed.devices import Reader
 
-_Ways = tuple[tuple[float, float | None], ...]
+
+class _Way(NamedTuple):
+    """One way to use RAM: what it holds, how fast weights are read, and the cores that work together."""
+
+    held_bytes: int
+    bytes_per_s: float | None
+    cores: float
 
 
 class Ceiling:
@@ -36,7 +42,7 @@ class Ceiling:
         self._constants = constants = load_constants()
         self._stacks = [_on_cpu(name, hardware, constants) for name in stacks]
         self._readers = _ram_readers(hardware, ram)
-        self._known_ways: dict[QuantClass, _Ways] = {}
+        self._known_ways: dict[QuantClass, tuple[_Way, ...]] = {}
         # A machine that was measured faster than predicted may be that much faster.
         self._measured = max([1.0, *(row.measured_over_predicted for row in hardware.calibration)])
         self._copies = max(1, len([node for node in hardware.numa_nodes if not node.memory_only]))
@@ -48,19 +54,21 @@ class Ceiling:
         """One user's tokens per second with GPUs side by side at full bandwidth and RAM read as fast as any of the
         engines reads it; what GPUs cannot hold is read from RAM, experts first, since a token reads few of them. Where
         only the CPU computes, users beyond one per copy (at most one copy per NUMA node) cost the arithmetic of their
-        tokens."""
+        tokens, and its cores wait for each other."""
         in_ram = _read_from_ram(least, self._device_bytes)
         on_devices = least.expert_read + least.dense_read - in_ram if self._device_bytes else 0.0
-        ram_rate = self._ram_rate(least, quant_class)
+        ways = [way for way in self._ways(quant_class) if way.held_bytes >= least.resident - self._device_bytes]
+        ram_rate = _most([way.bytes_per_s for way in ways])
         # RAM may be the faster one: then nothing needs to lie on the devices.
         device_rate = self._device_rate and max(self._device_rate, ram_rate or 0.0)
+        if (in_ram > 0 and ram_rate is None) or (on_devices > 0 and device_rate is None):
+            return None
         seconds = self._batch_s(shape, max(0, users - self._copies))
-        for quantity, rate in ((on_devices, device_rate), (in_ram, ram_rate)):
-            if quantity <= 0:
-                continue
-            if rate is None:
-                return None
-            seconds += quantity / rate
+        if device_rate:
+            seconds += on_devices / device_rate
+        if in_ram > 0:
+            core_s = self._wait_of_a_core_s(shape)
+            seconds += min(in_ram / way.bytes_per_s + way.cores * core_s for way in ways if way.bytes_per_s)
         return self._measured / seconds if seconds else None
 
     def lightest(self, quants: Iterable[Quant]) -> list[Quant]:
@@ -77,19 +85,15 @@ class Ceiling:
 
     def _costs(self, quant: Quant) -> Iterable[float]:
         """Time per parameter in each way to use RAM, in any unit."""
-        rates = (rate for _, rate in self._ways(quant.speed_class))
+        rates = (way.bytes_per_s for way in self._ways(quant.speed_class))
         return (quant.nominal_bits / rate if rate else 0.0 for rate in rates)
 
-    def _ram_rate(self, least: LeastBytes, quant_class: QuantClass) -> float | None:
-        """Of the ways to use RAM that hold what GPUs cannot, the fastest."""
-        needed = least.resident - self._device_bytes
-        return _most([rate for held, rate in self._ways(quant_class) if held >= needed])
-
-    def _ways(self, quant_class: QuantClass) -> _Ways:
-        """Bytes that each way to use RAM holds, and its rate for weights of a class."""
+    def _ways(self, quant_class: QuantClass) -> tuple[_Way, ...]:
+        """Every way to use RAM, for weights of a class."""
         if quant_class not in self._known_ways:
-            ways = tuple((held, self._read_rate(reader, quant_class)) for held, reader in self._readers)
-            self._known_ways[quant_class] = ways
+            self._known_ways[quant_class] = tuple(
+                _Way(held, self._read_rate(reader, quant_class), reader.cores or 0.0) for held, reader in self._readers
+            )
         return self._known_ways[quant_class]
 
     def _read_rate(self, reader: Reader, quant_class: QuantClass) -> float | None:
@@ -126,6 +130,14 @@ class Ceiling:
             return 0.0
         share = max((stack.batch_compute_fraction for stack in self._stacks), default=1.0)
         return 2.0 * shape.read_parameters * users / (self._core_flops_per_s() or 1.0) / share
+
+    def _wait_of_a_core_s(self, shape: ModelShape) -> float:
+        """What each core that works adds to a token at the least, since all wait for the slowest; 0 beside GPUs."""
+        if self._flops_per_s is None:
+            return 0.0
+        layer_us = min((stack.layer_us for stack in self._stacks), default=0.0)
+        expert_us = min((stack.moe_layer_us for stack in self._stacks), default=0.0)
+        return (shape.layers * layer_us + shape.moe_layers * expert_us) * 1e-6
 
     def _prefill_flops_per_s(self) -> float | None:
         cores = self._core_flops_per_s()
