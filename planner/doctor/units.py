@@ -160,7 +160,9 @@ def read_quadlet(path: str, text: str) -> Document:
             (lock_limit_bytes(v.partition("=")[2]) for v in _values(settings, "Ulimit") if v.startswith("memlock=")),
             None,
         ),
-        numa_bound="--cpuset-mems" in podman or is_numa_bound(entrypoint),
+        numa_bound="--cpuset-mems" in podman
+        or is_numa_bound(entrypoint)
+        or _last(settings, "NUMAPolicy") in {"bind", "interleave", "preferred"},
         privileged="--privileged" in podman,
         host_network=_last(settings, "Network") == "host",
         is_job=_last(settings, "Type") == "oneshot",

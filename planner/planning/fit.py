@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from msgspec.structs import replace
 
 from planner.catalog.records import Model, Quant, Workload
@@ -80,32 +82,24 @@ class Fitter:
         """The longest context per user that fits this placement, at most the model's native length."""
         context = self.model.context
         limit = context.native_tokens if context else self.demand.context_tokens
-        return max_context(
-            self.expanded,
-            self.quant,
-            self.runtime(placement),
-            self.room.allocation(self.model, self.quant, self.site.hardware, placement),
-            placement,
-            self.site.pools,
-            limit_tokens=limit,
-            made=self.made,
-            free_bytes={pool.id: self.site.available_bytes(pool) for pool in self.site.pools},
-        )
+        return self._largest(max_context, placement, limit_tokens=limit)
 
     def reachable_users(self, placement: Placement, limit: int) -> int:
         """The most users with the demanded context that fit this placement, at most `limit` for each copy."""
-        slots = max_parallel(
+        return self._largest(max_parallel, placement, limit=limit) * max(placement.instances, 1)
+
+    def _largest(self, solve: Callable[..., int], placement: Placement, **limit: int) -> int:
+        return solve(
             self.expanded,
             self.quant,
             self.runtime(placement),
             self.room.allocation(self.model, self.quant, self.site.hardware, placement),
             placement,
             self.site.pools,
-            limit=limit,
             made=self.made,
             free_bytes={pool.id: self.site.available_bytes(pool) for pool in self.site.pools},
+            **limit,
         )
-        return slots * max(placement.instances, 1)
 
     def attempt(self, placement: Placement) -> Attempt:
         """The placement with its footprint and what is lacking."""

@@ -194,8 +194,8 @@ def _slices(containers: tuple[Container, ...], deployment: Deployment) -> dict[s
 def not_interleaved(deployment: Deployment) -> tuple[str, ...]:
     """Services planned with memory interleaved over NUMA nodes whose image has no numactl to ask for it."""
     return tuple(
-        f"{unit.name} is planned with memory interleaved over NUMA nodes, which a container cannot ask for: the image"
-        " has no numactl. Render systemd or launch for it, or expect less bandwidth."
+        f"{unit.name} is planned with memory interleaved over NUMA nodes, which Compose cannot ask for: the image"
+        " has no numactl. Render quadlet, systemd or launch for it, or expect less bandwidth."
         for unit in deployment.units
         if unit.launch.numa == "interleave" and not _has_numactl(unit)
     )

@@ -28,7 +28,9 @@ _ROUTER_BYTES = 2**30
 
 
 class Quadlet(msgspec.Struct, frozen=True, kw_only=True):
-    """One .container file as the template lays it out; values are quoted as systemd reads them."""
+    """One .container file as the template lays it out; values are quoted as systemd reads them. `interleaved`: the NUMA
+    nodes that memory is spread over. A memory policy is inherited over fork and exec (Linux, "NUMA Memory Policy"), so
+    that of the unit's process reaches the container."""
 
     name: str
     description: str
@@ -50,6 +52,7 @@ class Quadlet(msgspec.Struct, frozen=True, kw_only=True):
     health: str | None = None
     start_seconds: int = 60
     podman: tuple[str, ...] = ()
+    interleaved: str | None = None
     pids: int = 4096
     read_only: bool = True
     capabilities: tuple[str, ...] = ()
@@ -118,6 +121,12 @@ def _podman(made: Container, instance: Instance, numa: str) -> tuple[str, ...]:
     return tuple(words)
 
 
+def _interleaved(unit: Unit, instance: Instance) -> str | None:
+    if unit.launch.numa != "interleave":
+        return None
+    return ",".join(map(str, instance.nodes)) or "all"
+
+
 def quadlet(deployment: Deployment, unit: Unit, instance: Instance, made: Container) -> tuple[Quadlet, tuple[str, ...]]:
     """One process as a .container file, and the volumes that it keeps."""
     service = unit.service
@@ -146,6 +155,7 @@ def quadlet(deployment: Deployment, unit: Unit, instance: Instance, made: Contai
         health=_health(made.health),
         start_seconds=made.start_seconds,
         podman=_podman(made, instance, unit.launch.numa),
+        interleaved=_interleaved(unit, instance),
         read_only=made.read_only,
         capabilities=made.capabilities,
     )
@@ -173,6 +183,7 @@ def _prepare(unit: Unit, served: Quadlet) -> Quadlet:
         devices=(),
         groups=(),
         health=None,
+        interleaved=None,
         job=True,
     )
 

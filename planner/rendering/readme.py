@@ -165,7 +165,7 @@ def readme_text(
     notes += [f"{name}: {note}" for name, note in sources.items() if note]
     if target not in _CONTAINERS:
         notes += _versions(deployment)
-    if target in ("compose", "quadlet"):
+    if target == "compose":
         notes += compose.not_interleaved(deployment)
     if target == "kubernetes":
         notes += kubernetes_readme.limits(deployment)

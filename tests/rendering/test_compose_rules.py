@@ -188,15 +188,24 @@ def test_digests_can_be_required_and_latest_is_refused() -> None:
             lay_out(plan, (moved,), "compose")
 
 
-@pytest.mark.parametrize("target", ["compose", "quadlet"])
-def test_the_readme_says_where_memory_is_not_interleaved(target: str) -> None:
+def test_the_readme_says_where_memory_is_not_interleaved() -> None:
     plan, (unit,) = plans.cpu()
     interleaved = replace(unit, launch=replace(unit.launch, numa="interleave", numa_nodes=(0, 1)))
-    text = lay_out(plan, (interleaved,), target)["README.md"]
-    assert "which a container cannot ask for: the image has no numactl" in text
-    assert "--cpuset-mems" not in text
+    text = lay_out(plan, (interleaved,), "compose")["README.md"]
+    assert "which Compose cannot ask for: the image has no numactl" in text
     assert "slices are installed" not in text
-    assert "cannot ask for" not in lay_out(plan, (unit,), target)["README.md"]
+    assert "cannot ask for" not in lay_out(plan, (unit,), "compose")["README.md"]
+
+
+def test_a_quadlet_interleaves_through_the_policy_of_its_unit() -> None:
+    plan, (unit,) = plans.cpu()
+    interleaved = replace(unit, launch=replace(unit.launch, numa="interleave", numa_nodes=(0, 1)))
+    files = lay_out(plan, (interleaved,), "quadlet")
+    service = files["planner-interactive.container"].partition("[Service]")[2]
+    assert "NUMAPolicy=interleave\nNUMAMask=0,1\n" in service
+    assert "--cpuset-mems" not in files["planner-interactive.container"]
+    assert "cannot ask for" not in files["README.md"]
+    assert "NUMAPolicy" not in lay_out(plan, (unit,), "quadlet")["planner-interactive.container"]
 
 
 def test_an_interleaved_plan_says_what_compose_cannot_do() -> None:
