@@ -17,11 +17,11 @@ from typing import Any
 GITHUB_IMAGES = "ghcr.io/ggml-org/llama.cpp"
 
 # What somebody measured of an earlier release; the images in use may be larger or smaller.
-VLLM_CUDA_DISK = {"disk_bytes": 28_600_000_000, "disk_source": "vllm-openai of December 2025: vllm pull request 22377"}
-OLLAMA_DISK = {"disk_bytes": 3_302 * 2**20, "disk_source": "ollama/ollama of March 2025: ollama issue 9982"}
+VLLM_CUDA_DISK = {"disk_bytes": 28_600_000_000, "disk_source": "vllm-openai of December 2025: vllm-project/vllm#22377"}
+OLLAMA_DISK = {"disk_bytes": 3_302 * 2**20, "disk_source": "ollama/ollama of March 2025: ollama/ollama#9982"}
 LLAMA_CUDA_DISK = {
     "disk_bytes": 2_600_000_000,
-    "disk_source": "server-cuda of June 2026, still compressed: huggingface/hub-docs pull request 2593",
+    "disk_source": "server-cuda of June 2026, still compressed: huggingface/hub-docs#2593",
 }
 
 # Flags whose list in the source is only a hint. Choices that plugins extend are closed here: the images have none.

@@ -18,7 +18,7 @@ _OF_THE_CONTAINER = frozenset({"User", "Group", "DynamicUser"})
 _NOTIFY = _YES_OR_NO | {"healthy"}
 _ULIMIT = re.compile(r"host|[a-z]+=-?\d+(:-?\d+)?")
 # Policies of systemd.exec(5) that place memory on the nodes of NUMAMask=.
-_NEED_NODES = frozenset({"bind", "interleave", "preferred"})
+PLACING_POLICIES = frozenset({"bind", "interleave", "preferred"})
 
 
 def container_values(path: str, settings: Settings) -> Iterator[Finding]:
@@ -47,7 +47,7 @@ def policy_without_nodes(path: str, settings: Settings) -> Iterator[Finding]:
     """A NUMA policy that names no node binds nothing."""
     values = {key: value for section, key, value in settings if section == "Service"}
     policy = values.get("NUMAPolicy")
-    if policy in _NEED_NODES and not values.get("NUMAMask"):
+    if policy in PLACING_POLICIES and not values.get("NUMAMask"):
         yield Finding(
             rule_id="unit-numa-mask",
             severity="warning",

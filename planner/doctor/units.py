@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from planner.doctor.programs import flag_value, is_numa_bound, own_words, split_assignments
 from planner.doctor.records import Document, Finding, Port, Served
-from planner.doctor.unit_values import Settings, container_values, policy_without_nodes
+from planner.doctor.unit_values import PLACING_POLICIES, Settings, container_values, policy_without_nodes
 from planner.doctor.values import UNLIMITED_BYTES, limit_bytes, lock_limit_bytes, shell_split
 
 # Words in front of a program that do not start it.
@@ -162,7 +162,7 @@ def read_quadlet(path: str, text: str) -> Document:
         ),
         numa_bound="--cpuset-mems" in podman
         or is_numa_bound(entrypoint)
-        or _last(settings, "NUMAPolicy") in {"bind", "interleave", "preferred"},
+        or _last(settings, "NUMAPolicy") in PLACING_POLICIES,
         privileged="--privileged" in podman,
         host_network=_last(settings, "Network") == "host",
         is_job=_last(settings, "Type") == "oneshot",

@@ -7,6 +7,7 @@ from __future__ import annotations
 from heapq import heapify, heappop, heappush
 
 import msgspec
+from msgspec.structs import replace
 
 from planner.catalog.records import Model, Quant
 from planner.planning.bounds import news_of, sharpened
@@ -24,9 +25,10 @@ _ON_CPU = Placement(kind="cpu")
 
 
 class _Rated(msgspec.Struct, frozen=True):
-    """What the least bytes of a model in a quant say on any server: those that must lie in some memory, and the news of
-    their best rates (None: they exceed all memory)."""
+    """What the least bytes of a model in a quant, or in the best of several, say on any server: those that must lie in
+    some memory, and the news of the best rates (None: they exceed all memory)."""
 
+    quant: Quant
     resident_bytes: float
     news: _Bound | None
 
@@ -47,14 +49,14 @@ class Frontier:
     def __init__(self, question: Question) -> None:
         self._question = question
         models, self.losers = list_models(question)
-        self.too_large: list[TooLarge] = []
+        self._too_large: list[TooLarge] = []
         self.memory_bytes = sum(question.site.available_bytes(pool) for pool in question.site.pools)
         self._models = {model.id: model for model in models}
         self._offers = Offers(question)
         self._ceiling = ceiling_of(question, self._offers)
         self._lightest = self._ceiling.lightest(self._offers.quants())
-        self._rated: dict[tuple[str, str, str], _Rated] = {}
-        self._heap: list[_Entry] = [(alone(model, question), model.id, "", "", None, False) for model in models]
+        self._known: dict[tuple[str, str, str], _Rated] = {}
+        self._heap = [_entry(alone(model, question), model, None, tight=False) for model in models]
         heapify(self._heap)
 
     def __bool__(self) -> bool:
@@ -73,13 +75,13 @@ class Frontier:
     def pop(self) -> Triple | None:
         """The next triple to evaluate; None when the next entry only made its bound better known."""
         bound, model_id, _, _, triple, tight = heappop(self._heap)
-        if tight and triple is not None:
-            return triple
-        if triple is not None:
-            return self._tighten(triple)
-        if tight or self._is_best(bound, self._models[model_id]):
-            self._expand(bound, model_id)
-        return None
+        model = self._models[model_id]
+        if not tight and not self._holds(bound, model, triple):
+            return None
+        if triple is None:
+            for one in self._triples(bound, model):
+                heappush(self._heap, _entry(one.bound, model, one, tight=False))
+        return triple
 
     def rest(self) -> dict[str, _Bound]:
         """The models that are left, by their ids, with the best key that each can have, best first."""
@@ -88,70 +90,69 @@ class Frontier:
             left.setdefault(model_id, bound)
         return left
 
-    def triples_too_large(self) -> list[tuple[float, Triple]]:
-        """Everything that exceeds all memory together, with the bytes that it needs at the least, fewest first."""
-        found: list[tuple[float, Triple]] = []
-        for entry in self.too_large:
-            model, triple = entry.model, entry.triple
-            triples = [triple] if triple else self._triples(alone(model, self._question), model)
-            found += [(self._rating(one).resident_bytes, one) for one in triples]
-        return sorted(found, key=lambda pair: (pair[0], pair[1].model.id))
+    def too_large(self, *, by_triple: bool) -> list[TooLarge]:
+        """What exceeds all memory together, fewest bytes first; `by_triple`: every quant and server of it apart."""
+        found = self._too_large
+        if by_triple:
+            found = [one for large in found for one in self._by_triple(large)]
+        return sorted(found, key=lambda large: (large.least_bytes, large.model.id))
 
-    def _is_best(self, bound: _Bound, model: Model) -> bool:
-        """Whether the bound of a model still holds with the best rates of any quant; else it waits for its turn."""
-        if not self._lightest:
+    def _by_triple(self, large: TooLarge) -> list[TooLarge]:
+        if large.triple is not None:
+            return [large]
+        model = large.model
+        triples = self._triples(alone(model, self._question), model)
+        return [TooLarge(self._rated(model, one.quant).resident_bytes, model, one.quant, one) for one in triples]
+
+    def _holds(self, bound: _Bound, model: Model, triple: Triple | None) -> bool:
+        """Whether a bound is still as good with the best rates of its quant, or without a triple of any quant. What is
+        worse waits for its turn, what is too large has none."""
+        if triple is None and not self._lightest:
             return True
-        rated = [(self._rate(model, quant), quant) for quant in self._lightest]
-        news = [one.news for one, _ in rated if one.news is not None]
-        if not news:
-            least, quant = min(rated, key=lambda pair: pair[0].resident_bytes)
-            self.too_large.append(TooLarge(least.resident_bytes, model, quant))
+        rated = self._rated(model, triple.quant) if triple else self._best_rated(model)
+        if rated.news is None:
+            self._too_large.append(TooLarge(rated.resident_bytes, model, rated.quant, triple))
             return False
-        tight = sharpened(bound, "rates", tuple(map(min, zip(*news, strict=True))), self._question.ranking)
+        tight = sharpened(bound, "rates", rated.news, self._question.ranking)
         if tight <= bound:
             return True
-        heappush(self._heap, (tight, model.id, "", "", None, True))
+        heappush(self._heap, _entry(tight, model, replace(triple, bound=tight) if triple else None, tight=True))
         return False
-
-    def _expand(self, bound: _Bound, model_id: str) -> None:
-        for triple in self._triples(bound, self._models[model_id]):
-            self._push(triple, tight=False)
 
     def _triples(self, bound: _Bound, model: Model) -> list[Triple]:
         triples, losers = triples_of(model, self._question, self._offers, bound)
         self.losers.extend(losers)
         return triples
 
-    def _tighten(self, triple: Triple) -> Triple | None:
-        """The triple itself when its bound still holds first place."""
-        rated = self._rating(triple)
-        if rated.news is None:
-            self.too_large.append(TooLarge(rated.resident_bytes, triple.model, triple.quant, triple))
-            return None
-        bound = sharpened(triple.bound, "rates", rated.news, self._question.ranking)
-        if bound <= triple.bound:
-            return triple
-        self._push(Triple(bound, triple.model, triple.quant, triple.server, triple.ability), tight=True)
-        return None
+    def _best_rated(self, model: Model) -> _Rated:
+        """The best rates that any quant allows, with the fewest bytes that some quant needs."""
+        rated = [self._rated(model, quant) for quant in self._lightest]
+        least = min(rated, key=lambda one: one.resident_bytes)
+        news = [one.news for one in rated if one.news is not None]
+        return replace(least, news=tuple(map(min, zip(*news, strict=True))) if news else None)
 
-    def _rating(self, triple: Triple) -> _Rated:
-        key = triple.model.id, triple.quant.id, triple.quant.format
-        if key not in self._rated:
-            self._rated[key] = self._rate(triple.model, triple.quant)
-        return self._rated[key]
+    def _rated(self, model: Model, quant: Quant) -> _Rated:
+        key = model.id, quant.id, quant.format
+        if key not in self._known:
+            self._known[key] = self._rate(model, quant)
+        return self._known[key]
 
     def _rate(self, model: Model, quant: Quant) -> _Rated:
-        shape = shape_in(self._question.catalog, model)
-        least, demand = least_bytes(shape, quant), self._question.demand
+        question = self._question
+        shape, demand = shape_in(question.catalog, model), question.demand
+        least = least_bytes(shape, quant)
         if least.resident > self.memory_bytes:
-            return _Rated(least.resident, None)
+            return _Rated(quant, least.resident, None)
         rate = self._ceiling.decode_tokens_per_s(least, shape, quant.speed_class, demand.users)
         wait = self._ceiling.prefill_floor_s(least, shape, demand.prompt_tokens)
-        known = Known(model, 0.0, quant, None, rate, wait)
-        return _Rated(least.resident, news_of("rates", known, self._question.ranking))
+        known = Known(model, question.abilities[model.id].doublings, quant, None, rate, wait)
+        return _Rated(quant, least.resident, news_of("rates", known, question.ranking))
 
-    def _push(self, triple: Triple, *, tight: bool) -> None:
-        heappush(self._heap, (triple.bound, triple.model.id, triple.quant.id, triple.server, triple, tight))
+
+def _entry(bound: _Bound, model: Model, triple: Triple | None, *, tight: bool) -> _Entry:
+    """Equal bounds come out by the names of model, quant and server."""
+    quant, server = (triple.quant.id, triple.server) if triple else ("", "")
+    return bound, model.id, quant, server, triple, tight
 
 
 def ceiling_of(question: Question, offers: Offers) -> Ceiling:

@@ -45,12 +45,11 @@ def _room(main: Chosen, room: Room | None) -> Reason:
     """How much longer the context, or how many more the users could be."""
     if room is None:
         return Reason(rule="room", text="")
-    planned = main.candidate.footprint.context_tokens or main.demand.context_tokens
-    tokens = max(room.context_tokens // 1024 * 1024, planned)
+    tokens = max(room.context_tokens // 1024 * 1024, room.planned_tokens)
     whole = " (all that it was trained for)" if room.context_tokens == room.trained_tokens else ""
     each = " for each user" if main.demand.users > 1 else ""
     more = " or more" if room.users >= MOST_USERS else ""
-    users = f"or for {room.users}{more} users of {format_tokens(planned)}"
+    users = f"or for {room.users}{more} users of {format_tokens(room.planned_tokens)}"
     if room.users <= main.demand.users:
         users = "but for no more users"
     return Reason(rule="room", text=f"leaves room for {format_tokens(tokens)} of context{each}{whole}, {users}")

@@ -18,9 +18,11 @@ MOST_USERS = 256
 
 
 class Room(NamedTuple):
-    """The longest context for each of the planned users (at most what the model was trained for), and the most users
-    (at most MOST_USERS) with the planned context, both beside the headroom and the plan's other services."""
+    """The context that is planned, the longest one for each of the planned users (at most what the model was trained
+    for), and the most users (at most MOST_USERS) with the planned context, both beside the headroom and the plan's
+    other services."""
 
+    planned_tokens: int
     context_tokens: int
     users: int
     trained_tokens: int | None
@@ -36,6 +38,7 @@ def room_of(services: Services, site: Site) -> Room | None:
     rest = after(site, (one.candidate.footprint for one in others))
     fitter = Fitter(model, candidate.quant, SERVERS[candidate.server], demand, rest)
     return Room(
+        planned_tokens=demand.context_tokens,
         context_tokens=fitter.reachable_context(candidate.placement),
         users=min(fitter.reachable_users(candidate.placement, MOST_USERS), MOST_USERS),
         trained_tokens=model.context.native_tokens if model.context else None,

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from planner.catalog.records import Model
 from planner.planning.comparison import losing_level
 from planner.planning.constraints import Constraints
-from planner.planning.eligibility import Refusal
+from planner.planning.eligibility import Refusal, rejected
 from planner.planning.fit import Demand, Fitter
 from planner.planning.frontier import Frontier, TooLarge
 from planner.planning.placement import Attempt, Site, attempts
@@ -97,24 +97,18 @@ class _Leaders:
 def _judge_too_large(frontier: Frontier, question: Question, found: Found) -> None:
     """What exceeds all memory together. Without any candidate the nearest misses are sized exactly: the least of a
     triple lacks no more than the triple itself."""
-    memory_bytes = frontier.memory_bytes
-    if found.candidates:
-        for large in sorted(frontier.too_large, key=lambda entry: (entry.least_bytes, entry.model.id)):
-            found.rejected.append(_exceeds(large, memory_bytes))
-        return
-    for least, triple in frontier.triples_too_large():
-        if found.candidates or least - memory_bytes > _nearest_bytes(found):
-            found.rejected.append(_exceeds(TooLarge(least, triple.model, triple.quant, triple), memory_bytes))
+    for large in frontier.too_large(by_triple=not found.candidates):
+        hopeless = large.least_bytes - frontier.memory_bytes > _nearest_bytes(found)
+        if large.triple is None or found.candidates or hopeless:
+            found.rejected.append(_exceeds(large, frontier.memory_bytes))
         else:
-            found.candidates.extend(evaluate(triple, question, found))
+            found.candidates.extend(evaluate(large.triple, question, found))
 
 
 def _exceeds(large: TooLarge, memory_bytes: float) -> Rejected:
     text = f"needs more than {format_gib(large.least_bytes)}, all memory together has {format_gib(memory_bytes)}"
-    server = large.triple.server if large.triple else None
-    return Rejected(
-        model=large.model.id, quant=large.quant.id, server=server, placement=None, reason_id="memory", text=text
-    )
+    why = Refusal(reason_id="memory", text=text)
+    return rejected(large.model, why, large.quant.id, large.triple.server if large.triple else None)
 
 
 def _nearest_bytes(found: Found) -> float:
@@ -252,7 +246,7 @@ def _not_tried(rest: dict[str, tuple[Value, ...]], found: Found, question: Quest
         if name not in seen:
             level = losing_level(bound, key, question.ranking)
             text = _bound_loss(level, question.abilities[name].doublings, best, question)
-            yield Rejected(model=name, quant=None, server=None, placement=None, reason_id=level, text=text)
+            yield rejected(question.catalog.models[name], Refusal(reason_id=level, text=text))
 
 
 def _bound_loss(level: str, ability: float, best: Candidate, question: Question) -> str:

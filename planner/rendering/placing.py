@@ -98,6 +98,16 @@ def environment(unit: Unit, folders: Folders, host: str, port: Word) -> tuple[Se
     return tuple(Setting(name, value) for name, value in settings.items())
 
 
+def numa_directives(policy: str, nodes: tuple[int, ...]) -> tuple[str, ...]:
+    """A placement on NUMA nodes as systemd.exec(5) writes it; no node named: all of them."""
+    if policy == "none":
+        return ()
+    mask = f"NUMAMask={','.join(map(str, nodes)) or 'all'}"
+    if policy == "interleave":
+        return ("NUMAPolicy=interleave", mask)
+    return ("NUMAPolicy=bind", mask, "CPUAffinity=numa")
+
+
 def numactl(unit: Unit, instance: Instance, node: Word | None = None) -> tuple[Word, ...]:
     """The numactl prefix of a command, without its path; `node` stands for the instance's node (`%i`, `$node`)."""
     nodes = ",".join(map(str, instance.nodes))

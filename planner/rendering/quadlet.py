@@ -13,7 +13,7 @@ from planner.rendering.compose_jobs import prepare_values
 from planner.rendering.compose_mounts import OWNER
 from planner.rendering.deployment import Deployment, Instance, Unit
 from planner.rendering.parsing import systemd_words, unit_settings
-from planner.rendering.placing import Word
+from planner.rendering.placing import Word, numa_directives
 from planner.rendering.quoting import one_line, systemd_word
 from planner.rendering.router import router_config, router_files
 from planner.rendering.systemd import models_path
@@ -28,9 +28,9 @@ _ROUTER_BYTES = 2**30
 
 
 class Quadlet(msgspec.Struct, frozen=True, kw_only=True):
-    """One .container file as the template lays it out; values are quoted as systemd reads them. `interleaved`: the NUMA
-    nodes that memory is spread over. A memory policy is inherited over fork and exec (Linux, "NUMA Memory Policy"), so
-    that of the unit's process reaches the container."""
+    """One .container file as the template lays it out; values are quoted as systemd reads them. `numa`: the
+    unit's memory policy. It is inherited over fork and exec (Linux, "NUMA Memory Policy"), so it reaches the
+    container."""
 
     name: str
     description: str
@@ -52,7 +52,7 @@ class Quadlet(msgspec.Struct, frozen=True, kw_only=True):
     health: str | None = None
     start_seconds: int = 60
     podman: tuple[str, ...] = ()
-    interleaved: str | None = None
+    numa: tuple[str, ...] = ()
     pids: int = 4096
     read_only: bool = True
     capabilities: tuple[str, ...] = ()
@@ -121,12 +121,6 @@ def _podman(made: Container, instance: Instance, numa: str) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _interleaved(unit: Unit, instance: Instance) -> str | None:
-    if unit.launch.numa != "interleave":
-        return None
-    return ",".join(map(str, instance.nodes)) or "all"
-
-
 def quadlet(deployment: Deployment, unit: Unit, instance: Instance, made: Container) -> tuple[Quadlet, tuple[str, ...]]:
     """One process as a .container file, and the volumes that it keeps."""
     service = unit.service
@@ -155,7 +149,7 @@ def quadlet(deployment: Deployment, unit: Unit, instance: Instance, made: Contai
         health=_health(made.health),
         start_seconds=made.start_seconds,
         podman=_podman(made, instance, unit.launch.numa),
-        interleaved=_interleaved(unit, instance),
+        numa=numa_directives("interleave", instance.nodes) if unit.launch.numa == "interleave" else (),
         read_only=made.read_only,
         capabilities=made.capabilities,
     )
@@ -183,7 +177,7 @@ def _prepare(unit: Unit, served: Quadlet) -> Quadlet:
         devices=(),
         groups=(),
         health=None,
-        interleaved=None,
+        numa=(),
         job=True,
     )
 

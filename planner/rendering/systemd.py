@@ -7,7 +7,7 @@ from planner.rendering.bundle import Bundle, CannotServe
 from planner.rendering.compose_jobs import prepare_values
 from planner.rendering.deployment import FETCHES_AT_START, Deployment, Instance, Unit, is_loopback, reachable
 from planner.rendering.parsing import systemd_words, unit_settings
-from planner.rendering.placing import Folders, Setting, Word, argv, environment, numactl
+from planner.rendering.placing import Folders, Setting, Word, argv, environment, numa_directives, numactl
 from planner.rendering.quoting import one_line, systemd_assignment
 from planner.rendering.router import router_config, router_files
 from planner.rendering.templates import TemplateSet
@@ -73,12 +73,7 @@ def port_word(unit: Unit, instance: Instance) -> Word:
 
 
 def _numa_directives(deployment: Deployment, unit: Unit, nodes: tuple[int, ...]) -> tuple[str, ...]:
-    if deployment.options.numa_style != "directives" or unit.launch.numa == "none":
-        return ()
-    mask = ",".join(map(str, nodes)) or "all"
-    if unit.launch.numa == "interleave":
-        return ("NUMAPolicy=interleave", f"NUMAMask={mask}")
-    return ("NUMAPolicy=bind", f"NUMAMask={mask}", "CPUAffinity=numa")
+    return numa_directives(unit.launch.numa, nodes) if deployment.options.numa_style == "directives" else ()
 
 
 def command(deployment: Deployment, unit: Unit, instance: Instance) -> tuple[Word, ...]:

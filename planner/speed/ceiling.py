@@ -46,7 +46,14 @@ class Ceiling:
         # A machine that was measured faster than predicted may be that much faster.
         self._measured = max([1.0, *(row.measured_over_predicted for row in hardware.calibration)])
         self._copies = max(1, len([node for node in hardware.numa_nodes if not node.memory_only]))
-        self._flops_per_s = None if hardware.gpus else self._prefill_flops_per_s()
+        cores = None if hardware.gpus else self._core_flops_per_s()
+        self._prompt_flops_per_s = cores and cores * max((one.prefill_factor for one in self._stacks), default=1.0)
+        self._batch_flops_per_s = cores and cores * max(
+            (one.batch_compute_fraction for one in self._stacks), default=1.0
+        )
+        self._ram_bytes_per_s = _most([reader.bandwidth_bytes_per_s for _, reader in self._readers])
+        self._layer_us = min((one.layer_us for one in self._stacks), default=0.0) if cores else 0.0
+        self._expert_us = min((one.moe_layer_us for one in self._stacks), default=0.0) if cores else 0.0
 
     def decode_tokens_per_s(
         self, least: LeastBytes, shape: ModelShape, quant_class: QuantClass, users: int = 1
@@ -63,11 +70,14 @@ class Ceiling:
         device_rate = self._device_rate and max(self._device_rate, ram_rate or 0.0)
         if (in_ram > 0 and ram_rate is None) or (on_devices > 0 and device_rate is None):
             return None
-        seconds = self._batch_s(shape, max(0, users - self._copies))
+        seconds = 0.0
+        if self._batch_flops_per_s:
+            seconds += 2.0 * shape.read_parameters * max(0, users - self._copies) / self._batch_flops_per_s
         if device_rate:
             seconds += on_devices / device_rate
         if in_ram > 0:
-            core_s = self._wait_of_a_core_s(shape)
+            # What each core that works adds, since all wait for the slowest.
+            core_s = (shape.layers * self._layer_us + shape.moe_layers * self._expert_us) * 1e-6
             seconds += min(in_ram / way.bytes_per_s + way.cores * core_s for way in ways if way.bytes_per_s)
         return self._measured / seconds if seconds else None
 
@@ -115,33 +125,14 @@ class Ceiling:
     def prefill_floor_s(self, least: LeastBytes, shape: ModelShape, tokens: int) -> float | None:
         """Seconds that a prompt takes at the least where only the CPU computes: its arithmetic on the engine that does
         it fastest, and its weights read once at full bandwidth. None beside GPUs."""
-        if self._flops_per_s is None:
+        if self._prompt_flops_per_s is None:
             return None
         prefill = self._constants.prefill
-        rate = self._flops_per_s * (prefill.cpu_moe_factor if shape.experts else 1.0)
+        rate = self._prompt_flops_per_s * (prefill.cpu_moe_factor if shape.experts else 1.0)
         experts = least.expert_read * expert_coverage(tokens, shape.experts, shape.active_experts)
-        bandwidth = _most([reader.bandwidth_bytes_per_s for _, reader in self._readers])
-        read_s = prefill.stream_fraction * (least.dense_read + experts) / bandwidth if bandwidth else 0.0
+        read = prefill.stream_fraction * (least.dense_read + experts)
+        read_s = read / self._ram_bytes_per_s if self._ram_bytes_per_s else 0.0
         return 2.0 * shape.read_parameters * tokens / rate + read_s
-
-    def _batch_s(self, shape: ModelShape, users: int) -> float:
-        """2 FLOPs per parameter and user at what small batches reach of the cores; 0 beside GPUs."""
-        if self._flops_per_s is None:
-            return 0.0
-        share = max((stack.batch_compute_fraction for stack in self._stacks), default=1.0)
-        return 2.0 * shape.read_parameters * users / (self._core_flops_per_s() or 1.0) / share
-
-    def _wait_of_a_core_s(self, shape: ModelShape) -> float:
-        """What each core that works adds to a token at the least, since all wait for the slowest; 0 beside GPUs."""
-        if self._flops_per_s is None:
-            return 0.0
-        layer_us = min((stack.layer_us for stack in self._stacks), default=0.0)
-        expert_us = min((stack.moe_layer_us for stack in self._stacks), default=0.0)
-        return (shape.layers * layer_us + shape.moe_layers * expert_us) * 1e-6
-
-    def _prefill_flops_per_s(self) -> float | None:
-        cores = self._core_flops_per_s()
-        return cores and cores * max((stack.prefill_factor for stack in self._stacks), default=1.0)
 
     def _core_flops_per_s(self) -> float | None:
         """The most that the cores of one way to read RAM calculate; None where some are not known."""

@@ -16,10 +16,10 @@ CORES_PER_DIE: Final = 8
 
 class Reader(Record, kw_only=True):
     """One device and the memory it computes from. `bandwidth_bytes_per_s` is the published rate (`measured` when it
-    was measured here), `unit_clock_per_s` compute units x Hz, `fused_dies` a GPU of two
-    dies (Apple's Ultra), each reading the other's memory over the bridge, `cores` CPU cores that may run,
-    `links_bytes_per_s` what the links of their dies carry together, `isa` the
-    widest vector set that constants exist for. `remarks` become `Speed.sources`; `doubts` widen the range."""
+    was measured here), `unit_clock_per_s` compute units x Hz, `fused_dies` a GPU of two dies (Apple's Ultra), each
+    reading the other's memory over the bridge, `cores` CPU cores that may run, `links_bytes_per_s` what the links of
+    their dies carry together, `isa` the widest vector set that constants exist for. `remarks` become `Speed.sources`;
+    `doubts` widen the range."""
 
     device: DeviceGroup
     name: str
@@ -145,10 +145,7 @@ def links_bytes_per_s(hardware: Hardware, nodes: tuple[NumaNode, ...], constants
         if not cpu.cores:
             return None
         dies = math.ceil(cpu.cores / CORES_PER_DIE)
-    working = [node for node in hardware.plan_nodes if not node.memory_only]
-    named = [node for node in nodes if not node.memory_only]
-    share = _cpu_share(named, working) if named and len(named) < len(working) else 1.0
-    return dies * share * constants.link_gb_per_s * 1e9
+    return dies * _cpu_share(hardware, nodes) * constants.link_gb_per_s * 1e9
 
 
 def usable_cores(hardware: Hardware, nodes: tuple[NumaNode, ...], constants: CpuCores) -> float | None:
@@ -159,10 +156,7 @@ def usable_cores(hardware: Hardware, nodes: tuple[NumaNode, ...], constants: Cpu
         return None
     if cpu.threads and cpu.usable_cpus and cpu.usable_cpus < cpu.threads:
         total *= cpu.usable_cpus / cpu.threads
-    working = [node for node in hardware.plan_nodes if not node.memory_only]
-    named = [node for node in nodes if not node.memory_only]
-    if named and len(named) < len(working):
-        total *= _cpu_share(named, working)
+    total *= _cpu_share(hardware, nodes)
     if cpu.quota_cpus:
         total = min(total, cpu.quota_cpus / min(max(cpu.threads_per_core, 1.0), 2.0))
     return total
@@ -182,7 +176,12 @@ def _small(name: str) -> bool:
     return name.casefold() in {"e", "lpe", "lp-e", "efficiency", "atom", "small", "little"}
 
 
-def _cpu_share(named: list[NumaNode], working: list[NumaNode]) -> float:
+def _cpu_share(hardware: Hardware, nodes: tuple[NumaNode, ...]) -> float:
+    """The share of the machine's CPUs that belong to these nodes; all of them where none has any."""
+    working = [node for node in hardware.plan_nodes if not node.memory_only]
+    named = [node for node in nodes if not node.memory_only]
+    if not named or len(named) >= len(working):
+        return 1.0
     cpus = sum(len(node.cpus) for node in working)
     return sum(len(node.cpus) for node in named) / cpus if cpus else len(named) / len(working)
 

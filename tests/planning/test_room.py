@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
 
@@ -11,6 +12,7 @@ from planner.catalog.load import load_catalog
 from planner.errors import NoFeasiblePlan
 from planner.hardware.what_if import what_if
 from planner.planning.plan import Plan
+from planner.servers.records import Service
 
 from .machines import mac, plan, rtx4090, two_nodes
 
@@ -30,26 +32,25 @@ def pinned(found: Plan) -> dict[str, object]:
     return {"model": service.model, "quant": service.quant, "server": service.server, "gpu_only": True}
 
 
-def test_the_users_that_fit_are_planned_and_one_more_is_not(catalog: Catalog) -> None:
+@pytest.mark.parametrize(
+    ("pattern", "option", "unit", "planned"),
+    [
+        (r"for (\d+) users of 8k", "users", "", lambda service: service.parallel),
+        (r"room for (\d+)k of context,", "context", "k", lambda service: service.context / 1024),
+    ],
+)
+def test_what_fits_is_planned_and_one_more_is_not(
+    catalog: Catalog, pattern: str, option: str, unit: str, planned: Callable[[Service], float]
+) -> None:
     machine = rtx4090(catalog)
     found = plan(catalog, machine).plan
-    match = re.search(r"for (\d+) users of 8k", room(found))
+    match = re.search(pattern, room(found))
     assert match
-    users = int(match[1])
-    assert plan(catalog, machine, users=users, **pinned(found)).plan.services[0].parallel == users
+    count = int(match[1])
+    asked = pinned(found)
+    assert planned(plan(catalog, machine, **asked, **{option: f"{count}{unit}"}).plan.services[0]) == count
     with pytest.raises(NoFeasiblePlan):
-        plan(catalog, machine, users=users + 1, **pinned(found))
-
-
-def test_the_context_that_fits_is_planned_and_a_longer_one_is_not(catalog: Catalog) -> None:
-    machine = rtx4090(catalog)
-    found = plan(catalog, machine).plan
-    match = re.search(r"room for (\d+)k of context,", room(found))
-    assert match
-    thousands = int(match[1])
-    assert plan(catalog, machine, context=f"{thousands}k", **pinned(found)).plan.services[0].context == thousands * 1024
-    with pytest.raises(NoFeasiblePlan):
-        plan(catalog, machine, context=f"{thousands + 1}k", **pinned(found))
+        plan(catalog, machine, **asked, **{option: f"{count + 1}{unit}"})
 
 
 def test_room_ends_where_training_did_and_where_another_service_begins(catalog: Catalog) -> None:
